@@ -1,0 +1,109 @@
+"""Chance and arithmetic apart: `draw` makes small tables of integers, `render` makes images of them.
+
+Both arms of an experiment, every seed of a resume and every device see the same batches, because a batch is
+a pure function of the seed and the step.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from resexp.data.datasets import Dataset
+from resexp.errors import DataError
+from resexp.seeds import derive
+
+SIZE = 32
+PAD = 4
+
+
+class Draw(NamedTuple):
+    """The chance of one batch: int64 [B] each, on the CPU until someone moves it."""
+
+    indices: Tensor
+    """which images, in [0, N)"""
+    top: Tensor
+    """first row of the crop in the image padded by 4 on each side, in [0, 8]; 4 leaves the image in place"""
+    left: Tensor
+    """first column of the crop, likewise"""
+    flip: Tensor
+    """1 where the crop is mirrored left to right, else 0"""
+
+    def to(self, device: torch.device | str) -> "Draw":
+        """Return the same draw on `device`."""
+        return Draw(*(table.to(device, non_blocking=True) for table in self))
+
+
+class Batch(NamedTuple):
+    """What the net sees."""
+
+    images: Tensor
+    """float32 [B, 3, 32, 32], normalised"""
+    labels: Tensor
+    """int64 [B], in [0, num_classes)"""
+
+
+def epoch_steps(num_images: int, batch_size: int) -> int:
+    """Return the steps in one epoch, floor(N / B), at least 1; a batch larger than that is a DataError."""
+    if batch_size > num_images:
+        raise DataError(
+            f"optim.batch_size is {batch_size}, but there are only {num_images} training images: "
+            f"set it to {num_images} or less"
+        )
+    return num_images // batch_size
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, num_images: int) -> Tensor:
+    return torch.randperm(num_images, generator=_stream(derive(seed, "order", epoch)))
+
+
+def _stream(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def draw(seed: int, step: int, *, num_images: int, batch_size: int, augment: bool) -> Draw:
+    """Return the chance of the batch at `step`, a pure function of the arguments.
+
+    Each epoch has its own permutation, of which the last N mod B images are dropped: another rest each
+    epoch. Crops and flips have a stream of their own, so switching them off leaves the order as it was.
+    """
+    epoch, position = divmod(step, epoch_steps(num_images, batch_size))
+    first = position * batch_size
+    indices = _order(seed, epoch, num_images)[first : first + batch_size].clone()
+    if not augment:
+        return in_place(indices)
+    chance = _stream(derive(seed, "augment", step))
+    top, left = torch.randint(2 * PAD + 1, (2, batch_size), generator=chance)
+    flip = torch.randint(2, (batch_size,), generator=chance)
+    return Draw(indices, top, left, flip)
+
+
+def in_place(indices: Tensor) -> Draw:
+    """Return the draw of these images as they are, neither cropped nor mirrored: int64 [B] of indices."""
+    centre = torch.full_like(indices, PAD)
+    return Draw(indices, centre, centre, torch.zeros_like(indices))
+
+
+def render(dataset: Dataset, draw: Draw) -> Batch:
+    """Return the batch a draw speaks of, on the device of the dataset.
+
+    Raw images are padded with black, cropped, mirrored and then normalised, in torchvision's order. No shape
+    depends on the values and nothing is read back, so it can stand inside a CUDA graph when the draw lies on
+    the device already. 128 images take 1.0 ms on one CPU core: padding the batch and gathering each pixel
+    once was the fastest of eight ways tried (gathering straight from the store 1.7 ms, rows and then columns
+    2.2 ms, products with 0/1 matrices 1.8 ms).
+    """
+    indices, top, left, flip = draw.to(dataset.images.device)
+    span = torch.arange(SIZE, device=indices.device)
+    padded_size = SIZE + 2 * PAD
+    rows = top[:, None] + span
+    columns = left[:, None] + torch.where(flip[:, None] == 1, SIZE - 1 - span, span)
+    pixels = rows[:, :, None] * padded_size + columns[:, None, :]
+
+    num = indices.shape[0]
+    padded = F.pad(dataset.images[indices], (PAD, PAD, PAD, PAD)).view(num, 3, -1)
+    crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, SIZE, SIZE)
+    return Batch(crops.float().sub_(dataset.mean).div_(dataset.std), dataset.labels[indices])
