@@ -1,0 +1,76 @@
+"""Exit codes, and the one exception that becomes one line on stderr."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """What the process's exit status says."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    DATA = 3
+    RUN_FOLDER = 4
+    DIVERGED = 5
+    RESOURCES = 6
+    IN_USE = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ResexpError(Exception):
+    """Something the user can mend. Each line says what, where, what is allowed, what to do."""
+
+    code = Exit.BUG
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
+class UsageError(ResexpError):
+    """A config file, an option or an argument is wrong."""
+
+    code = Exit.USAGE
+
+
+class DataError(ResexpError):
+    """Images are missing, broken or not to be had."""
+
+    code = Exit.DATA
+
+
+class RunFolderError(ResexpError):
+    """A run folder or a checkpoint does not fit what was asked."""
+
+    code = Exit.RUN_FOLDER
+
+
+class Diverged(ResexpError):
+    """A loss or a gradient stopped being finite."""
+
+    code = Exit.DIVERGED
+
+
+class ResourceError(ResexpError):
+    """The disk, the memory or the device does not suffice."""
+
+    code = Exit.RESOURCES
+
+
+class InUseError(ResexpError):
+    """Another process is writing the same run folder."""
+
+    code = Exit.IN_USE
+
+
+class Interrupted(ResexpError):
+    """Ctrl-C: the step was finished and saved."""
+
+    code = Exit.INTERRUPTED
+
+
+class Terminated(ResexpError):
+    """SIGTERM: the step was finished and saved."""
+
+    code = Exit.TERMINATED

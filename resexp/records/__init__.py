@@ -1,0 +1,1 @@
+"""What is kept: a run is a folder."""

@@ -1,0 +1,113 @@
+"""A run as read from its folder, by whoever did not train it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from resexp.config import Config, load
+from resexp.errors import RunFolderError, UsageError
+from resexp.records.folder import is_locked
+
+Status = Literal["finished", "diverged", "running", "unfinished"]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return one JSON object. Raises RunFolderError when the file is missing or is something else."""
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise RunFolderError(f"{path}: damaged, not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise RunFolderError(f"{path}: damaged, not a JSON object")
+    return value
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON lines file; a last line cut by a kill is left out, no file gives none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror}") from error
+    try:
+        return [json.loads(line) for line in content.split(b"\n")[:-1]]
+    except ValueError as error:
+        raise RunFolderError(f"{path}: damaged, not JSON lines ({error})") from error
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder. Parts are read when they are asked for; each may raise RunFolderError."""
+
+    folder: Path
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        manifest = read_json(self.folder / "manifest.json")
+        if manifest.get("kind") != "run":
+            raise RunFolderError(f"{self.folder}: not a run (manifest.json says {manifest.get('kind')!r})")
+        return manifest
+
+    @cached_property
+    def config(self) -> Config:
+        try:
+            return load(self.folder / "config.yaml", [])
+        except UsageError as error:
+            raise RunFolderError(*error.lines) from error
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """The summary, or None while the run has not ended."""
+        path = self.folder / "result.json"
+        return read_json(path) if path.exists() else None
+
+    @cached_property
+    def metrics(self) -> list[dict[str, Any]]:
+        return read_lines(self.folder / "metrics.jsonl")
+
+    @cached_property
+    def profile(self) -> list[dict[str, Any]]:
+        return read_lines(self.folder / "profile.jsonl")
+
+    @cached_property
+    def timing(self) -> list[dict[str, Any]]:
+        return read_lines(self.folder / "timing.jsonl")
+
+    def rows(self, kind: str) -> list[dict[str, Any]]:
+        """Return the rows of metrics.jsonl of one kind: step, evaluation, fault."""
+        return [row for row in self.metrics if row.get("kind") == kind]
+
+    @property
+    def status(self) -> Status:
+        if self.result is not None:
+            return "diverged" if self.result.get("status") == "diverged" else "finished"
+        return "running" if is_locked(self.folder) else "unfinished"
+
+    @property
+    def images_per_second(self) -> float | None:
+        """Median over the recorded spans, None before the first."""
+        speeds = sorted(row["images_per_second"] for row in self.timing)
+        return speeds[len(speeds) // 2] if speeds else None
+
+
+def scan(root: Path) -> Iterator[tuple[Run, RunFolderError | None]]:
+    """Yield every run below `root`, in order of name, with what is wrong with it or None.
+
+    Folders without a manifest are not ours and are passed over; a damaged one never hides the others.
+    """
+    for path in sorted(root.glob("**/manifest.json")):
+        run = Run(path.parent)
+        try:
+            if read_json(path).get("kind") != "run":
+                continue
+            _ = run.config, run.result, run.status
+        except RunFolderError as error:
+            yield run, error
+        else:
+            yield run, None

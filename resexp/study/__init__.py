@@ -1,0 +1,1 @@
+"""What is run: arms, depths, seeds."""

@@ -1,0 +1,40 @@
+"""Loss and accuracy of a net on a fixed set of images."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from resexp.data.batches import in_place, render
+from resexp.data.datasets import Dataset
+
+BATCH = 500
+
+
+class Scores(NamedTuple):
+    """Means over the images."""
+
+    loss: float
+    """cross-entropy in nats"""
+    accuracy: float
+    """share of images whose largest logit is the label's, in [0, 1]"""
+
+
+@torch.inference_mode()
+def evaluate(forward: Callable[[Tensor], Tensor], dataset: Dataset, num_images: int | None = None) -> Scores:
+    """Return the scores on the first `num_images` (default all), as they are, in batches of 500.
+
+    The net must be in evaluation mode. One read-back, at the end.
+    """
+    num = min(num_images or len(dataset.labels), len(dataset.labels))
+    device = dataset.images.device
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    for start in range(0, num, BATCH):
+        batch = render(dataset, in_place(torch.arange(start, min(start + BATCH, num))))
+        logits = forward(batch.images).float()
+        loss += F.cross_entropy(logits, batch.labels, reduction="sum").double()
+        correct += (logits.argmax(1) == batch.labels).sum()
+    return Scores(loss.item() / num, correct.item() / num)

@@ -1,0 +1,82 @@
+"""Every `auto` of the config's `run` section, resolved once, with the reason."""
+
+import os
+import shutil
+from typing import NamedTuple
+
+import torch
+
+from resexp.config import RunSection
+from resexp.errors import ResourceError
+
+COMPILE_PAYS_FROM_IMAGES = {"cpu": 130_000, "cuda": 2_000_000}
+"""Images in a run above which the seconds that compiling costs come back; measured for ResNet-20 on two
+CPU cores with AMX (14 to 33 s cold); on CUDA a guess, to be replaced by a measurement."""
+
+
+class Execution(NamedTuple):
+    """How the steps are executed: a part of a run's identity, since each of these changes bits."""
+
+    device: str
+    """cpu or cuda"""
+    precision: str
+    """float32 or bfloat16, of the convolutions"""
+    mode: str
+    """eager or compiled"""
+    threads: int
+    """CPU threads"""
+    reason: str
+    """why, one sentence for each `auto`"""
+
+
+def usable_cores() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def resolve(run: RunSection, *, num_images: int) -> Execution:
+    """Return how a run of `num_images` images (steps times batch size) is executed on this machine.
+
+    Depends on the config, the planned length and the machine alone, never on a stopwatch, so all arms of a
+    comparison get the same answer. Raises ResourceError (exit 6) for a device or precision that is not here.
+    """
+    reasons = []
+    device = run.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        reasons.append(f"device {device}: " + ("a GPU is here" if device == "cuda" else "no GPU here"))
+    elif device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError("run.device is cuda, but no CUDA device is here; use cpu or auto")
+
+    precision = run.precision
+    if precision == "auto":
+        precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+        fast = "multiplies bfloat16 in hardware" if precision == "bfloat16" else "has no fast bfloat16"
+        reasons.append(f"precision {precision}: the device {fast}")
+
+    if run.compile == "auto":
+        pays_from = COMPILE_PAYS_FROM_IMAGES[device]
+        compiler = device == "cuda" or shutil.which("g++") is not None
+        # float32 on a CPU gains too little from compiling to be worth the wait: it is bound by convolutions.
+        pays = compiler and num_images >= pays_from and (device == "cuda" or precision == "bfloat16")
+        mode = "compiled" if pays else "eager"
+        reasons.append(
+            f"mode {mode}: {num_images:,} images planned, compiling pays from about {pays_from:,}"
+            + ("" if compiler else "; no C++ compiler here")
+            + (" in bfloat16" if device == "cpu" and precision != "bfloat16" else "")
+        )
+    else:
+        mode = "compiled" if run.compile else "eager"
+
+    threads = run.threads
+    if threads == "auto":
+        threads = usable_cores()
+        reasons.append(f"threads {threads}: the cores there are")
+    return Execution(device, precision, mode, threads, "; ".join(reasons) or "all stated in the config")
+
+
+def _multiplies_bfloat16(device: str) -> bool:
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))

@@ -1,0 +1,41 @@
+"""The step: one screen of mathematics. How it is executed, and what is kept of it, is decided elsewhere."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from resexp.data.batches import Batch
+from resexp.probes.norms import weight_gradient_norms
+
+
+class Readings(NamedTuple):
+    """What K steps measured, on the device."""
+
+    loss: Tensor
+    """float32 [K], mean cross-entropy in nats, before the update"""
+    gradient_norm: Tensor
+    """float64 [K, L], L2 norm of each weighted layer's weight gradient, in depth order; L = 0 if not taken"""
+
+    @staticmethod
+    def cat(spans: "Sequence[Readings]") -> "Readings":
+        return Readings(*(torch.cat(parts) for parts in zip(*spans, strict=True)))
+
+
+def train_step(
+    forward: Callable[[Tensor], Tensor], weights: Sequence[Tensor], optimizer: Optimizer, batch: Batch
+) -> Readings:
+    """Update the parameters once and return that step's own readings (K = 1).
+
+    `forward` gives logits [B, num_classes] in any precision; `weights` are the layers whose gradient is
+    measured, after backward and before the update.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss = F.cross_entropy(forward(batch.images).float(), batch.labels)
+    loss.backward()
+    gradient_norm = weight_gradient_norms(weights)
+    optimizer.step()
+    return Readings(loss.detach()[None], gradient_norm[None])
