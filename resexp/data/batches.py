@@ -107,3 +107,11 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     padded = F.pad(dataset.images[indices], (PAD, PAD, PAD, PAD)).view(num, 3, -1)
     crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, SIZE, SIZE)
     return Batch(crops.float().sub_(dataset.mean).div_(dataset.std), dataset.labels[indices])
+
+
+def sample(num_images: int, size: int) -> Tensor:
+    """Return `size` indices (fewer where there are fewer images), int64: the first of a fixed permutation.
+
+    The same for all arms and seeds: what probes and evaluations on training images look at.
+    """
+    return torch.randperm(num_images, generator=_stream(derive(0, "sample")))[:size]
