@@ -96,11 +96,11 @@ class Engine:
                     break
         return Readings.cat(readings)
 
-    def evaluate(self, dataset: Dataset, num_images: int | None = None) -> Scores:
+    def evaluate(self, dataset: Dataset, indices: Tensor | None = None) -> Scores:
         """Return the net's scores, running statistics in use, nothing in it changed."""
         self.net.eval()
         with denormals_flushed():
-            return evaluate(self._in_precision(self.net), dataset.to(self.execution.device), num_images)
+            return evaluate(self._in_precision(self.net), dataset.to(self.execution.device), indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""

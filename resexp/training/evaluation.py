@@ -23,17 +23,21 @@ class Scores(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate(forward: Callable[[Tensor], Tensor], dataset: Dataset, num_images: int | None = None) -> Scores:
-    """Return the scores on the first `num_images` (default all), as they are, in batches of 500.
+def evaluate(
+    forward: Callable[[Tensor], Tensor], dataset: Dataset, indices: Tensor | None = None
+) -> Scores:
+    """Return the scores on the images at `indices` (int64; default all), as they are, in batches of 500.
 
     The net must be in evaluation mode. One read-back, at the end.
     """
-    num = min(num_images or len(dataset.labels), len(dataset.labels))
     device = dataset.images.device
+    if indices is None:
+        indices = torch.arange(len(dataset.labels))
+    num = len(indices)
     loss = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    for start in range(0, num, BATCH):
-        batch = render(dataset, in_place(torch.arange(start, min(start + BATCH, num))))
+    for part in indices.split(BATCH):
+        batch = render(dataset, in_place(part))
         logits = forward(batch.images).float()
         loss += F.cross_entropy(logits, batch.labels, reduction="sum").double()
         correct += (logits.argmax(1) == batch.labels).sum()
