@@ -11,30 +11,37 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from resexp.source import Node, Place, Problem, find, plain, shown
+from resexp.dialect import Node, Place, Problem, shown
+from resexp.source import DEFAULTS, find, plain
 
 Schema = dict[str, Any]
+Path = tuple[str | int, ...]
 
 SPELLINGS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
     """Return one problem for each key that is wrong, in the order in which the keys were written."""
-    found: dict[tuple[str | int, ...], Problem] = {}
+    found: dict[Path, Problem] = {}
     for item in error.errors(include_url=False):
         path = _path(item["loc"], tree, schema)
         context = item.get("ctx", {})
         if item["type"] == "extra_forbidden":
             problem = _unknown_key(path, tree, schema)
         elif "keys" in context:  # a rule between keys: the schema names them, the first stands for all
-            path = next((p for key in context["keys"] if find(tree, p := (*path, key))), path)
+            path = _first_written([(*path, key) for key in context["keys"]], tree)
             problem = Problem(_place(path, tree), f"{_dotted(path)}: {item['msg']}")
         else:
             if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-                path = (*path, _definition(path, tree, schema)["discriminator"]["propertyName"])
+                path = (*path, _definition(path, tree, schema)["discriminator"])
             problem = _wrong_value(path, tree, schema)
         found.setdefault(path, problem)
     return sorted(found.values(), key=lambda problem: problem.place)
+
+
+def _first_written(paths: Sequence[Path], tree: Node) -> Path:
+    written = [path for path in paths if (node := find(tree, path)) and node.place != DEFAULTS]
+    return (written or paths)[0]
 
 
 def closest(word: str, words: Iterable[str], cutoff: float) -> str | None:
@@ -44,25 +51,30 @@ def closest(word: str, words: Iterable[str], cutoff: float) -> str | None:
     return lower[near[0]] if near else None
 
 
-def _unknown_key(path: tuple[str | int, ...], tree: Node, schema: Schema) -> Problem:
-    node = find(tree, path)
+def _unknown_key(path: Path, tree: Node, schema: Schema) -> Problem:
     key, section = str(path[-1]), _definition(path[:-1], tree, schema)
     keys = list(section["properties"])
     text = f"{_dotted(path)}: unknown key"
-    if choice := section.get("chosen"):
-        text += f" of {choice}"
+    if "chosen" in section:
+        text += f" of {section['chosen']} (chosen at {section['place']})"
     text += f"; allowed: {', '.join(keys)}"
-    elsewhere = [f"{name}.{key}" for name, part in _sections(schema) if key in part["properties"]]
-    if len(path) > 1 and key in schema["properties"]:
-        elsewhere.append(f"{key} at the top")
-    if "." in key and _is_key(key.split("."), schema):
-        elsewhere.append("a section " + ", in it ".join(key.split(".")))
-    if near := elsewhere[:1] or [closest(key, keys, cutoff=0.4)]:
-        text += f"; did you mean {near[0]}" if near[0] else ""
+    # Of a two-letter key with a wrong letter only half is right.
+    if near := _same_key(key, schema) or closest(key, keys, cutoff=0.6 if len(key) > 2 else 0.5):
+        text += f"; did you mean {near}"
+    node = find(tree, path)
     return Problem(node.key if node else _place(path, tree), text)
 
 
-def _wrong_value(path: tuple[str | int, ...], tree: Node, schema: Schema) -> Problem:
+def _same_key(key: str, schema: Schema) -> str | None:
+    """Return where the schema has this very key, if elsewhere."""
+    for section, definition in _properties(schema).items():
+        for name in _properties(_resolve(definition, schema)):
+            if key in (name, f"{section}.{name}"):
+                return f"{name} under {section}"
+    return f"{key} at the top" if key in _properties(schema) else None
+
+
+def _wrong_value(path: Path, tree: Node, schema: Schema) -> Problem:
     node = find(tree, path)
     definition = _definition(path, tree, schema)
     value = plain(node) if node else None
@@ -76,7 +88,7 @@ def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
     """Return what was probably meant, as one would write it in YAML."""
     parts = [_resolve(part, schema) for part in definition.get("anyOf", [definition])]
     types = {part.get("type") for part in parts}
-    words = [word for part in parts for word in part.get("enum", [part["const"]] if "const" in part else [])]
+    words = [word for part in parts for word in _words(part)]
     if isinstance(value, str):
         if "boolean" in types and value.lower() in ("true", "false", *SPELLINGS):
             return SPELLINGS.get(value.lower(), value.lower())
@@ -97,33 +109,32 @@ def describe(definition: Schema, schema: Schema) -> str:
     """Return in words what a part of the schema allows."""
     definition = _resolve(definition, schema)
     if "anyOf" in definition:
-        return " or ".join(describe(part, schema) for part in definition["anyOf"])
-    if "enum" in definition or "const" in definition:
-        return ", ".join(map(str, definition.get("enum", [definition.get("const")])))
+        return ", ".join(describe(part, schema) for part in definition["anyOf"])
+    if words := _words(definition):
+        return ", ".join(map(str, words))
     kind = definition.get("type")
-    if kind in ("integer", "number"):
-        return _range("a whole number" if kind == "integer" else "a number", definition)
     if kind == "boolean":
         return "true, false"
     if kind == "array":
-        return f"a list such as [a, b] of: {describe(definition['items'], schema)}"
+        return f"a list in brackets, each entry {describe(definition['items'], schema)}"
     if kind == "string":
-        return "text" + (f" matching {definition['pattern']}" if "pattern" in definition else "")
-    return f"a section with the keys {', '.join(definition.get('properties', {}))}"
+        return f"text of the form {definition['pattern']}" if "pattern" in definition else "text, not empty"
+    if kind in ("integer", "number"):
+        return _numbers("a whole number" if kind == "integer" else "a number", definition)
+    return f"a section with the keys {', '.join(_properties(definition))}"
 
 
-def _range(noun: str, definition: Schema) -> str:
-    if "multipleOf" in definition:
-        noun += f" divisible by {definition['multipleOf']}"
-    limits = {
-        "exclusiveMinimum": "above",
-        "minimum": "at least",
-        "exclusiveMaximum": "below",
-        "maximum": "at most",
-    }
-    return " ".join(
-        [noun, ", ".join(f"{word} {definition[key]}" for key, word in limits.items() if key in definition)]
-    ).strip()
+def _numbers(noun: str, definition: Schema) -> str:
+    step, low, high = (definition.get(key) for key in ("multipleOf", "minimum", "maximum"))
+    above, below = definition.get("exclusiveMinimum"), definition.get("exclusiveMaximum")
+    limits = [
+        f"divisible by {step}" if step else "",
+        f"above {above}" if above is not None else "",
+        f"from {low}" if low is not None else "",
+        f"to {high}" if high is not None else "",
+        f"below {below}" if below is not None else "",
+    ]
+    return " ".join([noun, *filter(None, limits)])
 
 
 def _got(value: Any) -> str:
@@ -135,58 +146,51 @@ def _got(value: Any) -> str:
     return f"got {shown(json.dumps(value, ensure_ascii=False))} ({kind})"
 
 
-def _path(location: Sequence[str | int], tree: Node, schema: Schema) -> tuple[str | int, ...]:
-    """Return the keys of a validator's location, which names branches of unions too."""
-    path: list[str | int] = []
-    for step in location:
+def _path(location: Sequence[str | int], tree: Node, schema: Schema) -> Path:
+    """Return the keys of a validator's location, which also names the branches of unions."""
+    path: Path = ()
+    steps = iter(location)
+    for step in steps:
+        path = (*path, step)
         definition = _definition(path, tree, schema)
-        if definition.get("chosen") == step and (not path or path[-1] != step):
-            continue
         if "anyOf" in definition:
             break
-        path.append(step)
-    return tuple(path)
+        if "chosen" in definition:
+            next(steps, None)
+    return path
 
 
 def _definition(path: Sequence[str | int], tree: Node, schema: Schema) -> Schema:
-    """Return the part of the schema that rules a path; of a union, the part the tree chose."""
+    """Return the part of the schema that rules a path; of a union, the part that the tree chose."""
     definition = schema
-    for depth in range(len(path) + 1):
-        if depth:
-            step = path[depth - 1]
-            definition = definition.get("properties", {}).get(step) or definition.get("items") or {}
-        definition = _resolve(definition, schema)
+    for depth, step in enumerate(path, start=1):
+        part = definition["items"] if isinstance(step, int) else _properties(definition).get(step, {})
+        definition = _resolve(part, schema)
         if "discriminator" in definition:
-            rule = definition["discriminator"]
-            node = find(tree, [*path[:depth], rule["propertyName"]])
-            choice = node.value if node and isinstance(node.value, str) else None
-            if choice in rule["mapping"]:
-                definition = {**_resolve({"$ref": rule["mapping"][choice]}, schema), "chosen": choice}
-            elif depth < len(path):
-                definition = {"properties": {rule["propertyName"]: {"enum": list(rule["mapping"])}}}
-            else:
-                keys = dict.fromkeys(
-                    k
-                    for part in rule["mapping"].values()
-                    for k in _resolve({"$ref": part}, schema)["properties"]
-                )
-                definition = {**definition, "properties": keys}
+            definition = _chosen(definition, find(tree, path[:depth]), schema)
     return definition
+
+
+def _chosen(union: Schema, node: Node | None, schema: Schema) -> Schema:
+    """Return the member of a union that a node's key chooses, or one that knows only that key."""
+    key, members = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
+    name = find(node, [key]) if node else None
+    if name and isinstance(name.value, str) and name.value in members:
+        return {**_resolve({"$ref": members[name.value]}, schema), "chosen": name.value, "place": name.place}
+    return {"type": "object", "properties": {key: {"enum": list(members)}}, "discriminator": key}
 
 
 def _resolve(definition: Schema, schema: Schema) -> Schema:
-    while "$ref" in definition:
-        definition = schema["$defs"][definition["$ref"].rsplit("/", 1)[1]]
-    return definition
+    reference = definition.get("$ref")
+    return schema["$defs"][reference.rsplit("/", 1)[1]] if reference else definition
 
 
-def _sections(schema: Schema) -> list[tuple[str, Schema]]:
-    parts = [(name, _resolve(part, schema)) for name, part in schema["properties"].items()]
-    return [(name, part) for name, part in parts if "properties" in part]
+def _properties(definition: Schema) -> Schema:
+    return definition.get("properties", {})
 
 
-def _is_key(path: Sequence[str], schema: Schema) -> bool:
-    return any(path == [name, key] for name, part in _sections(schema) for key in part["properties"])
+def _words(definition: Schema) -> list[Any]:
+    return definition.get("enum", [definition["const"]] if "const" in definition else [])
 
 
 def _dotted(path: Sequence[str | int]) -> str:

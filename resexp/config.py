@@ -9,9 +9,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-from resexp import source
+from resexp import dialect, source
 from resexp.complaints import complaints
 from resexp.errors import UsageError
+from resexp.shipped import find_config
 
 DataName = Literal["cifar10", "crayons", "folder", "auto"]
 Normalize = Literal["channel", "pixel_mean"]
@@ -57,6 +58,12 @@ class DataSection(Section):
     augment: bool = True
     """pad 4, random 32x32 crop, random horizontal flip"""
 
+    @model_validator(mode="after")
+    def _root_is_one_line(self) -> Self:
+        if dialect.CONTROL.search(self.root):
+            raise broken_rule("control character in a path", "root")
+        return self
+
 
 def valid_depths(convs_per_block: int, near: int) -> tuple[int, int]:
     """Return the nearest depths below and above `near` that 3 * n * convs_per_block + 2 can give, n >= 1."""
@@ -98,7 +105,7 @@ class ModelSection(Section):
         if (self.depth - 2) % (3 * self.convs_per_block):
             below, above = valid_depths(self.convs_per_block, self.depth)
             raise broken_rule(
-                f"{self.depth} does not fit blocks of {self.convs_per_block} convs; "
+                f"depth {self.depth} does not fit blocks of {self.convs_per_block} convs; "
                 f"allowed: 3 * n * {self.convs_per_block} + 2; the nearest are {below} and {above}",
                 "depth",
                 "convs_per_block",
@@ -122,7 +129,7 @@ class MultistepSchedule(Section):
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:
         if list(self.milestones) != sorted(set(self.milestones)):
-            raise broken_rule(f"got {list(self.milestones)}; allowed: steps that rise", "milestones")
+            raise broken_rule(f"got {list(self.milestones)}; allowed: rising steps", "milestones")
         return self
 
 
@@ -156,7 +163,7 @@ class OptimSection(Section):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
-            raise broken_rule("got true; allowed: true only with momentum above 0", "nesterov", "momentum")
+            raise broken_rule("nesterov without momentum; allowed: momentum above 0", "nesterov", "momentum")
         return self
 
 
@@ -190,7 +197,7 @@ class RecordSection(Section):
 class Config(Section):
     """One experiment: everything that decides its result."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,100}$")] = "run"
+    name: Annotated[str, Field(pattern=r"^\.*[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100)] = "run"
     """the run's folder under --runs-dir; not part of the digest"""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     """every stream of chance is derived from it by name"""
@@ -210,17 +217,17 @@ class Config(Section):
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
-SHIPPED = Path(__file__).parent / "configs"
-# What a file must not have to say for the schema to know which schedule's keys are meant.
+# What the schema must be told to know which schedule's keys are meant.
 BENEATH = {"optim": {"schedule": {"name": "multistep"}}}
+MAX_LINES = 20
 
 
 def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Config:
-    """Return the config of a file (or a shipped name), changed by `a.b=c` texts, over a tree of defaults.
+    """Return the config of a file (or a shipped one's name), changed by `a.b=c` texts, over a tree of defaults.
 
-    Raises UsageError with one line for everything that is wrong, in the file and on the command line.
+    Raises UsageError with a line for everything that is wrong, in the file and on the command line.
     """
-    tree, problems = source.from_plain({}, source.Place("the config")), ()
+    tree, problems = source.from_plain({}), ()
     if path is not None:
         tree, problems = source.read_file(find_config(str(path)))
     for text in sets:
@@ -229,47 +236,33 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
     tree = source.overlay(_beneath(base or {}, tree), tree)
     try:
         config = Config.model_validate_json(json.dumps(source.plain(tree)), strict=True)
+        if not problems:
+            return config
     except ValidationError as error:
-        problems = sorted([*problems, *complaints(error, tree, json_schema())], key=lambda p: p.place)
-    if problems:
-        raise UsageError(
-            *map(str, problems[:20]), *([f"and {len(problems) - 20} more"] * (len(problems) > 20))
-        )
-    return config  # pyright: ignore[reportPossiblyUnboundVariable]
+        known = {problem.place for problem in problems}
+        found = complaints(error, tree, json_schema())
+        problems += tuple(problem for problem in found if problem.place not in known)
+    lines = [str(problem) for problem in sorted(problems, key=lambda problem: problem.place)]
+    if len(lines) > MAX_LINES:
+        lines = [*lines[:MAX_LINES], f"and {len(lines) - MAX_LINES} more"]
+    raise UsageError(*lines)
 
 
 def _beneath(base: Mapping[str, Any], tree: source.Node) -> source.Node:
     """Return the defaults; of another schedule than the tree's only the keys that both schedules have."""
-    place = source.Place("defaults")
-    defaults = source.overlay(source.from_plain(BENEATH, place), source.from_plain(base, place))
-    path = ["optim", "schedule"]
-    name, below = source.find(tree, [*path, "name"]), source.find(defaults, path)
-    if name is None or below is None or name.value == source.plain(below)["name"]:
+    defaults = source.overlay(source.from_plain(BENEATH), source.from_plain(base))
+    path = ("optim", "schedule")
+    name, schedule = source.find(tree, (*path, "name")), source.plain(defaults)["optim"]["schedule"]
+    if name is None or name.value == schedule["name"]:
         return defaults
-    keys = MultistepSchedule.model_fields if name.value == "multistep" else SmoothSchedule.model_fields
-    kept = {key: child for key, child in source.plain(below).items() if key in keys}
-    return source.set_in(defaults, path, source.from_plain(kept, place)).tree
-
-
-def find_config(text: str) -> Path:
-    """Return the path of a config: a file, or the name of one that is shipped. Raises UsageError."""
-    path = Path(text)
-    shipped_path = SHIPPED / f"{text}.yaml"
-    names = [name for name, _ in shipped()]
-    if text in names and not path.is_file():
-        return shipped_path
-    return path
-
-
-def shipped() -> list[tuple[str, str]]:
-    """Return the configs inside the package by name, each with the question its header asks."""
-    paths = sorted(SHIPPED.glob("*.yaml"))
-    return [(path.stem, path.read_text("utf-8").split("\n", 1)[0].removeprefix("# ")) for path in paths]
+    keys = (MultistepSchedule if name.value == "multistep" else SmoothSchedule).model_fields
+    kept = {key: value for key, value in schedule.items() if key in keys}
+    return source.set_in(defaults, path, source.from_plain(kept)).tree
 
 
 def write(config: Config) -> str:
     """Return the config, every key of it, as YAML that reads back equal."""
-    return source.dump(config.tree())
+    return dialect.dump(config.tree())
 
 
 def json_schema() -> dict[str, Any]:
