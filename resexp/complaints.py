@@ -11,13 +11,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from resexp.dialect import Node, Place, Problem, shown
+from resexp.dialect import NUMBER, Node, Place, Problem, shown
 from resexp.source import DEFAULTS, find, plain
 
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]
 
-SPELLINGS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
+SPELLINGS = dict.fromkeys(("true", "yes", "on"), "true") | dict.fromkeys(("false", "no", "off"), "false")
 
 
 def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
@@ -89,20 +89,27 @@ def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
     parts = [_resolve(part, schema) for part in definition.get("anyOf", [definition])]
     types = {part.get("type") for part in parts}
     words = [word for part in parts for word in _words(part)]
+    if key := definition.get("discriminator"):
+        word = closest(str(value), _words(definition["properties"][key]), cutoff=0.5)
+        return f"{{{key}: {word}}}" if word else None
+    if types == {"array"} and isinstance(value, str | int | float):
+        return f"[{shown(str(value))}]"
     if isinstance(value, str):
-        if "boolean" in types and value.lower() in ("true", "false", *SPELLINGS):
-            return SPELLINGS.get(value.lower(), value.lower())
-        number = value.replace("_", "").replace(",", "")
-        if types & {"integer", "number"} and number.isascii() and number.lstrip("+-").isdigit():
-            return number
-        return closest(value, map(str, words), cutoff=0.5)
+        return _near_text(value, types, words)
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return str(int(value))
-    if isinstance(value, bool | int | float) and types == {"string"}:
-        return closest(str(value), words, cutoff=0.5) or ("" if words else json.dumps(str(value)))
-    if not isinstance(value, list | dict | None) and types == {"array"}:
-        return f"[{value}]"
-    return None
+    if isinstance(value, int | float) and types == {"string"} and not words:
+        return f'"{value}"'
+    return closest(str(value), map(str, words), cutoff=0.5)
+
+
+def _near_text(text: str, types: set[str | None], words: Sequence[Any]) -> str | None:
+    if "boolean" in types and text.lower() in SPELLINGS:
+        return SPELLINGS[text.lower()]
+    number = text.replace("_", "").replace(",", "")
+    if NUMBER.fullmatch(number) and ("number" in types or ("integer" in types and number.isdigit())):
+        return shown(number)
+    return closest(text, map(str, words), cutoff=0.5)
 
 
 def describe(definition: Schema, schema: Schema) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -128,8 +129,9 @@ class MultistepSchedule(Section):
 
     @model_validator(mode="after")
     def _milestones_rise(self) -> Self:
-        if list(self.milestones) != sorted(set(self.milestones)):
-            raise broken_rule(f"got {list(self.milestones)}; allowed: rising steps", "milestones")
+        for earlier, later in pairwise(self.milestones):
+            if later <= earlier:
+                raise broken_rule(f"{later} comes after {earlier}; allowed: rising steps", "milestones")
         return self
 
 
@@ -223,7 +225,7 @@ MAX_LINES = 20
 
 
 def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Config:
-    """Return the config of a file (or a shipped one's name), changed by `a.b=c` texts, over a tree of defaults.
+    """Return the config of a file (or a shipped name), changed by `a.b=c` texts, over a tree of defaults.
 
     Raises UsageError with a line for everything that is wrong, in the file and on the command line.
     """

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import yaml
 
 MAX_DEPTH = 8  # the schema is three deep; far below Python's recursion limit
+MAX_VALUES = 2000  # thousands of wrong values would take seconds to explain
 MAX_DIGITS = 20  # 2**64 has 20; no key of the schema needs more
 
 # libyaml's parser: the pure Python one takes 10 s for 1 MB.
@@ -104,6 +105,7 @@ class _Builder:
     def __init__(self, place_of: Callable[[Any], Place]) -> None:
         self.place_of = place_of
         self.problems: list[Problem] = []
+        self.num_values = 0
 
     def document(self, events: Iterator[Any], start: Place) -> Node:
         tree: Node | None = None
@@ -124,6 +126,9 @@ class _Builder:
         place = self.place_of(event.start_mark)
         if depth > MAX_DEPTH:
             raise _Hopeless(place, f"nested more than {MAX_DEPTH} deep")
+        self.num_values += 1
+        if self.num_values > MAX_VALUES:
+            raise _Hopeless(place, f"more than {MAX_VALUES:,} values; no config has")
         if isinstance(event, yaml.AliasEvent):
             self.refuse(place, f"the alias *{shown(event.anchor)} is not allowed; write the value out")
             return Node(None, place, place)
