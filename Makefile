@@ -1,0 +1,37 @@
+# Two commands do everything: `make demo` and `make test`. Each sets up .venv from nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check setup gpu torture clean
+
+demo: setup
+	$(BIN)/resexp compare plain residual
+
+test: check
+	$(BIN)/python -m pytest
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+gpu: setup
+	$(BIN)/python -m pytest -m gpu
+	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.overhead
+
+torture: setup
+	$(BIN)/python -m tests.torture
+
+setup: .venv/.installed
+
+# torch and torchvision from one index, the same versions on every machine: see constraints.txt.
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
+	touch $@
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache
