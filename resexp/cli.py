@@ -192,6 +192,54 @@ def _show_comparison(folder: Path, as_json: bool) -> None:
 
 
 @app.command()
+def claims(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which claims; all if none is named.")
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 3 or 5, as its minute allows.")
+    ] = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    json_: JsonOption = False,
+) -> None:
+    """Put the article's claims to the test, each in a small experiment, with drawings.
+
+    Example: resexp claims squiggle highway
+    """
+    from resexp.claims.catalogue import chosen
+
+    wanted = chosen(names or [])
+    from resexp.claims.study import run_claims
+    from resexp.views.progress import Fraction, display
+
+    root = runs_dir / "claims"
+    with display() as show:
+        documents = run_claims(
+            wanted,
+            root,
+            num_seeds=seeds,
+            command=["resexp", *sys.argv[1:]],
+            watch=lambda name, done: show.update(name, Fraction(done)),
+        )
+    _show_claims(documents, root, json_)
+
+
+def _show_claims(documents: list[dict[str, Any]], root: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from resexp.views.claims_table import claims_table
+
+    if as_json:
+        _print_json({"findings": documents})
+        return
+    console = Console(highlight=False)
+    console.print(claims_table(documents))
+    for document in documents:
+        console.print(f"{document['name']}: {document['answer']}. {document['sentence']}", markup=False)
+    console.print(f"Page: {root / 'claims.html'}", markup=False, soft_wrap=True)
+
+
+@app.command()
 def board(
     runs_dir: RunsDirOption = Path("runs"),
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",

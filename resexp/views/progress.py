@@ -24,6 +24,17 @@ class Reading(Protocol):
     def images_per_second(self) -> float | None: ...
 
 
+class Fraction:
+    """A reading of work that has no steps of its own: how much of it is done, in percent."""
+
+    steps = 100
+    loss = None
+    images_per_second = None
+
+    def __init__(self, done: float) -> None:
+        self.step = int(100 * done)
+
+
 class Display(Protocol):
     """Shows readings of runs by their label."""
 
