@@ -333,7 +333,7 @@ def configs(json_: JsonOption = False) -> None:
     """
     from rich.console import Console
 
-    from resexp.config import shipped
+    from resexp.shipped import shipped
     from resexp.views.tables import plain_table
 
     rows = [{"name": name, "question": question} for name, question in shipped()]
