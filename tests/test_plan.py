@@ -1,0 +1,110 @@
+"""Plans: which runs a comparison consists of, and where each is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resexp.config import Config
+from resexp.errors import UsageError
+from resexp.study.plan import Plan, make_plan
+
+
+def plan(arms: list[str], **changes: Any) -> Plan:
+    given = {"runs_dir": Path("runs"), "config": None, "sets": [], "vary": {}, "num_seeds": 1, **changes}
+    return make_plan(arms, **given)
+
+
+def models(made: Plan) -> list[tuple[str, int, str, str]]:
+    return [
+        (job.arm, job.config.model.depth, job.config.model.norm, job.config.model.init) for job in made.jobs
+    ]
+
+
+def test_the_quick_look_is_four_nets_of_depth_56() -> None:
+    made = plan(["plain", "residual"])
+    assert models(made) == [
+        ("plain", 56, "none", "default"),
+        ("plain", 56, "batch", "he"),
+        ("residual", 56, "none", "default"),
+        ("residual", 56, "batch", "he"),
+    ]
+    config = made.jobs[0].config
+    assert (config.optim.steps, config.optim.batch_size, config.optim.lr) == (150, 128, 0.02)
+    assert (config.data.name, config.data.augment) == ("auto", False)
+
+
+@pytest.mark.parametrize(
+    ("sets", "pair"),
+    [
+        (["model.norm=batch"], ("batch", "he")),
+        (["model.norm=none"], ("none", "default")),
+        (["model.norm=group"], ("group", "he")),
+        (["model.init=default"], ("none", "default")),
+        (["model.init=xavier"], ("batch", "xavier")),
+        (["model.norm=none", "model.init=he"], ("none", "he")),
+    ],
+    ids=str,
+)
+def test_setting_norm_or_init_keeps_one_pair(sets: list[str], pair: tuple[str, str]) -> None:
+    assert models(plan(["plain", "residual"], sets=sets)) == [("plain", 56, *pair), ("residual", 56, *pair)]
+
+
+def test_depths_axes_and_seeds_multiply() -> None:
+    vary = {"model.depth": ["20", "56"], "model.norm": ["none", "batch"]}
+    made = plan(["plain", "residual"], vary=vary, num_seeds=5)
+    assert len(made.jobs) == 2 * 2 * 2 * 5
+    assert {job.config.seed for job in made.jobs} == {0, 1, 2, 3, 4}
+    assert {(norm, init) for _, _, norm, init in models(made)} == {("none", "default"), ("batch", "he")}
+
+
+def test_seeds_count_up_from_the_configs() -> None:
+    made = plan(["plain"], sets=["seed=7", "model.norm=batch"], num_seeds=3)
+    assert [job.config.seed for job in made.jobs] == [7, 8, 9]
+
+
+def test_arms_named_by_a_word_stand_on_the_given_config() -> None:
+    made = plan(["plain", "residual"], config="vanishing")
+    assert {job.config.model.activation for job in made.jobs} == {"sigmoid"}
+    assert [job.config.model.kind for job in made.jobs] == ["plain", "residual"]
+
+
+def test_a_config_is_an_arm_by_itself() -> None:
+    made = plan(["plain20", "residual56"])
+    assert [(job.arm, job.config.model.depth) for job in made.jobs] == [("plain20", 20), ("residual56", 56)]
+
+
+def test_every_run_has_a_folder_that_names_it() -> None:
+    made = plan(["plain", "residual"], num_seeds=2)
+    folders = [job.folder for job in made.jobs]
+    assert len(set(folders)) == len(folders)
+    for job in made.jobs:
+        assert job.folder.parent == made.folder
+        assert job.folder.name == job.config.name
+        assert job.folder.name == f"{job.arm}-d56-s{job.config.seed}-{job.config.digest()[:8]}"
+
+
+def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> None:
+    one, again = plan(["plain", "residual"]), plan(["plain", "residual"])
+    assert one.folder == again.folder
+    assert plan(["plain", "residual"], num_seeds=2).folder != one.folder
+
+
+@pytest.mark.parametrize(
+    ("arms", "changes", "said"),
+    [
+        (["plain", "plain"], {}, "twice"),
+        (["nonsense"], {}, "nonsense"),
+        (["plain"], {"vary": {"model.depth": ["21"]}}, "nearest are 20 and 26"),
+        (["plain"], {"vary": {"model.widht": ["8"]}}, "width"),
+        (["plain"], {"name": "../x"}, "allowed"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arms: list[str], changes: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(arms, **changes)
+
+
+def test_plans_are_made_of_valid_configs() -> None:
+    for job in plan(["plain", "residual"]).jobs:
+        assert Config.model_validate(job.config.model_dump()) == job.config
