@@ -15,7 +15,6 @@ from resexp.data.datasets import Dataset
 from resexp.errors import DataError
 from resexp.seeds import derive
 
-SIZE = 32
 PAD = 4
 
 
@@ -88,7 +87,7 @@ def in_place(indices: Tensor) -> Draw:
 
 
 def render(dataset: Dataset, draw: Draw) -> Batch:
-    """Return the batch a draw speaks of, on the device of the dataset.
+    """Return the batch a draw speaks of, on the device of the dataset and in the size of its (square) images.
 
     Raw images are padded with black, cropped, mirrored and then normalised, in torchvision's order. No shape
     depends on the values and nothing is read back, so it can stand inside a CUDA graph when the draw lies on
@@ -97,15 +96,16 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     2.2 ms, products with 0/1 matrices 1.8 ms).
     """
     indices, top, left, flip = draw.to(dataset.images.device)
-    span = torch.arange(SIZE, device=indices.device)
-    padded_size = SIZE + 2 * PAD
+    size = dataset.images.shape[-1]
+    span = torch.arange(size, device=indices.device)
+    padded_size = size + 2 * PAD
     rows = top[:, None] + span
-    columns = left[:, None] + torch.where(flip[:, None] == 1, SIZE - 1 - span, span)
+    columns = left[:, None] + torch.where(flip[:, None] == 1, size - 1 - span, span)
     pixels = rows[:, :, None] * padded_size + columns[:, None, :]
 
     num = indices.shape[0]
     padded = F.pad(dataset.images[indices], (PAD, PAD, PAD, PAD)).view(num, 3, -1)
-    crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, SIZE, SIZE)
+    crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, size, size)
     return Batch(crops.float().sub_(dataset.mean).div_(dataset.std), dataset.labels[indices])
 
 
