@@ -17,7 +17,7 @@ from resexp.source import DEFAULTS, find, plain
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]
 
-SPELLINGS = dict.fromkeys(("true", "yes", "on"), "true") | dict.fromkeys(("false", "no", "off"), "false")
+SPELLINGS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
 def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
@@ -99,7 +99,7 @@ def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return str(int(value))
     if isinstance(value, int | float) and types == {"string"} and not words:
-        return f'"{value}"'
+        return f'"{json.dumps(value)}"'
     return closest(str(value), map(str, words), cutoff=0.5)
 
 
@@ -125,10 +125,17 @@ def describe(definition: Schema, schema: Schema) -> str:
     if kind == "array":
         return f"a list in brackets, each entry {describe(definition['items'], schema)}"
     if kind == "string":
-        return f"text of the form {definition['pattern']}" if "pattern" in definition else "text, not empty"
+        return _text(definition)
     if kind in ("integer", "number"):
         return _numbers("a whole number" if kind == "integer" else "a number", definition)
     return f"a section with the keys {', '.join(_properties(definition))}"
+
+
+def _text(definition: Schema) -> str:
+    form = f" of the form {definition['pattern']}" if "pattern" in definition else ""
+    low, high = definition.get("minLength"), definition.get("maxLength")
+    limits = [f"at least {low}" if low else "", f"at most {high}" if high else ""]
+    return f"text{form}" + "".join(f", {limit} characters long" for limit in limits if limit)
 
 
 def _numbers(noun: str, definition: Schema) -> str:

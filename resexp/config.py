@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -118,6 +119,7 @@ class MultistepSchedule(Section):
     """The rate falls by `factor` at each milestone."""
 
     name: Literal["multistep"] = "multistep"
+    """steps down at milestones"""
     milestones: tuple[Count, ...] = (32000, 48000)
     """steps at which the rate falls; those beyond the last step are legal"""
     factor: Positive = 0.1
@@ -139,6 +141,7 @@ class SmoothSchedule(Section):
     """The rate rises linearly from `warmup_factor * lr`, then follows the named curve to the last step."""
 
     name: Literal["cosine", "linear", "constant"]
+    """the curve; cosine and linear fall to 0"""
     warmup_steps: Annotated[int, Field(ge=0, le=10**9)] = 0
     """steps before the full rate"""
     warmup_factor: NonNegative = 0.1
@@ -158,9 +161,13 @@ class OptimSection(Section):
     lr: Positive = 0.1
     """learning rate after warm-up"""
     momentum: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.9
+    """share of the last update that is added to the next"""
     nesterov: bool = False
+    """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
+    """added to the gradient, in units of the weight"""
     schedule: Schedule = MultistepSchedule()
+    """how the rate changes over the steps: multistep, cosine, linear or constant"""
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
@@ -173,6 +180,7 @@ class RunSection(Section):
     """The machine. What is auto is resolved once and written to manifest.json with its reason."""
 
     device: Device = "auto"
+    """auto: CUDA if there is one, else the CPU"""
     precision: Precision = "auto"
     """of the convolutions; parameters and norms stay float32"""
     compile: Compile = "auto"
@@ -204,10 +212,15 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
     """every stream of chance is derived from it by name"""
     data: DataSection = DataSection()
+    """which images"""
     model: ModelSection = ModelSection()
+    """which net"""
     optim: OptimSection = OptimSection()
+    """how it learns"""
     run: RunSection = RunSection()
+    """on what it runs"""
     record: RecordSection = RecordSection()
+    """what is written down"""
 
     def tree(self) -> dict[str, Any]:
         """Return the config as JSON's types."""
@@ -267,8 +280,9 @@ def write(config: Config) -> str:
     return dialect.dump(config.tree())
 
 
+@cache
 def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema by which an editor checks and completes a config."""
+    """Return the JSON Schema by which an editor checks and completes a config; not to be changed."""
     return Config.model_json_schema()
 
 

@@ -20,13 +20,23 @@ def find_config(text: str) -> Path:
     names = [path.stem for path in FOLDER.glob("*.yaml")]
     if text in names and not path.is_file():
         return FOLDER / f"{text}.yaml"
-    if not path.exists():
+    if _is_missing(path):
         near = closest(path.stem, names, cutoff=0.6)
         raise UsageError(
             f"{shown(text)}: no such file; allowed: a YAML file, or one of {', '.join(sorted(names))}"
             + (f"; did you mean {near}" if near else "")
         )
     return path
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the path
+        return True
+    except OSError:  # it may be there: whoever reads it will say why it cannot be read
+        return False
+    return False
 
 
 def _question(path: Path) -> str:
