@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 
 class Folded(NamedTuple):
-    """One block's part of the forward pass: a graph of its own, from two copies of the input to the output."""
+    """One block's part of the forward pass: a graph of its own, from copies of the input to the output."""
 
     weights: Sequence[Tensor]
     """of the convs, in depth order"""
