@@ -1,0 +1,69 @@
+"""A data set in its parts: what a run trains on, chooses by and is tested on."""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from resexp.config import DataSection
+from resexp.data import cifar10, crayons, folder
+from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.raw import Raw
+from resexp.errors import DataError
+from resexp.seeds import derive
+
+
+class Splits(NamedTuple):
+    """The parts, and what to call them."""
+
+    train: Dataset
+    validation: Dataset | None
+    test: Dataset
+    name: str
+    """cifar10, crayons or folder: what `auto` turned out to be"""
+    label: str
+    """for titles: CIFAR-10, crayons (drawn), folder NAME"""
+    fingerprint: str
+    """64 hex digits over all parts and how they are normalised"""
+    note: str
+    """what the user should know of how the data was chosen, "" if nothing"""
+
+
+def load(section: DataSection) -> Splits:
+    """Return the images of a config's data section, on the CPU.
+
+    `auto` is CIFAR-10 if it lies in the root or can be downloaded without making anyone wait, else crayons.
+    Raises DataError (exit 3) for data that is missing, broken or not to be had.
+    """
+    root, note, name = Path(section.root), "", section.name
+    if name == "auto":
+        name, note = cifar10.choose(root)
+    raw = {"cifar10": cifar10.load, "crayons": lambda _: crayons.load(), "folder": folder.load}[name](root)
+    return split(raw, section, name=name, note=note)
+
+
+def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Splits:
+    """Return the parts of `raw`; `section.validation` images leave the training set by a fixed permutation.
+
+    Normalised by the remaining training images alone. Raises DataError when too few of them would remain.
+    """
+    images, labels = torch.from_numpy(raw.train_images), torch.from_numpy(raw.train_labels)
+    num = len(labels)
+    if section.validation >= num:
+        raise DataError(f"data.validation is {section.validation}, but there are only {num} training images")
+    stream = torch.Generator().manual_seed(derive(0, "validation"))
+    order = torch.randperm(num, generator=stream) if section.validation else torch.arange(num)
+    held_out, kept = order[: section.validation], order[section.validation :]
+    normalisation = statistics(images[kept], section.normalize)
+
+    def part(images: torch.Tensor, labels: torch.Tensor) -> Dataset:
+        return dataset(images, labels, raw.classes, normalisation)
+
+    train = part(images[kept], labels[kept])
+    validation = part(images[held_out], labels[held_out]) if section.validation else None
+    test = part(torch.from_numpy(raw.test_images), torch.from_numpy(raw.test_labels))
+    parts = [train, *([validation] if validation else []), test]
+    words = [section.normalize, *(one.fingerprint for one in parts)]
+    fingerprint = hashlib.sha256(" ".join(words).encode()).hexdigest()
+    return Splits(train, validation, test, name, raw.label, fingerprint, note)
