@@ -1,0 +1,1 @@
+"""Records as matplotlib figures: the only room that knows matplotlib."""

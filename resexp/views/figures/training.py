@@ -1,0 +1,111 @@
+"""Training as pictures: loss and error over the steps, and both against depth. All arms in one panel."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from resexp.views.figures.style import FONT_SIZE, INK, SOFT, panel
+from resexp.views.series import Line
+
+DASHES = (0, (4, 2))
+
+
+def loss_panel(
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+) -> Figure:
+    """Draw the training loss (solid) and the test loss (dashed, dots where it was measured) over the steps.
+
+    chance: the loss of guessing, ln K, drawn as a dotted line.
+    """
+    figure, axes = panel()
+    _draw_all(axes, training, test, colours)
+    _dotted(axes, chance, "guessing")
+    _finish(figure, axes, "step", "loss (nats)")
+    return figure
+
+
+def error_panel(
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+) -> Figure:
+    """Draw the training error (solid) and the test error (dashed) over the steps, in percent."""
+    figure, axes = panel()
+    _draw_all(axes, training, test, colours)
+    _dotted(axes, chance, "guessing")
+    _finish(figure, axes, "step", "error (%)")
+    return figure
+
+
+def depth_panel(
+    lines: Sequence[Line],
+    seeds: Mapping[str, Sequence[tuple[float, float]]],
+    colours: Mapping[str, str],
+    ylabel: str,
+) -> Figure:
+    """Draw a final number against depth: a line through the means, and a dot (depth, y) a seed."""
+    figure, axes = panel()
+    for line in lines:
+        colour = colours[line.arm]
+        axes.plot(line.x, line.middle, color=colour, linewidth=1.8, label=line.label)
+        dots = np.array(seeds[line.arm])
+        marker = _marker(line, colours)
+        axes.scatter(dots[:, 0], dots[:, 1], s=22, color=colour, marker=marker, alpha=0.75, linewidths=0)
+    axes.set_xticks(sorted({float(x) for line in lines for x in line.x}))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    _finish(figure, axes, "depth (weighted layers)", ylabel)
+    return figure
+
+
+def draw(axes: Axes, line: Line, colour: str, *, dashed: bool = False, marker: str | None = None) -> None:
+    """Draw one line, and its band if there is more than one seed."""
+    style = DASHES if dashed or line.singly else "-"
+    width = 0.9 if line.singly else 1.6
+    size = {"marker": marker, "markersize": 4.0, "markeredgewidth": 0} if marker else {}
+    axes.plot(line.x, line.middle, color=colour, linewidth=width, linestyle=style, label=line.label, **size)
+    if line.n > 1:
+        axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.18, linewidth=0)
+
+
+def legend(figure: Figure, axes: Axes) -> None:
+    """Put the legend above the axes, where no data can be."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        columns = 4 if sum(map(len, labels)) < 34 else 2 if max(map(len, labels)) < 22 else 1
+        figure.legend(
+            handles, labels, loc="outside upper left", ncols=columns, frameon=False, fontsize=FONT_SIZE,
+            labelcolor=INK, handlelength=1.8, columnspacing=1.2, borderaxespad=0.2,
+        )  # fmt: skip
+
+
+def _draw_all(axes: Axes, training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str]) -> None:
+    for line in training:
+        draw(axes, line, colours[line.arm], marker=_marker(line, colours) if len(line.x) < 12 else None)
+    for line in test:
+        draw(axes, line, colours[line.arm], dashed=True, marker=_marker(line, colours))
+    for label, style in (("training", "-"), ("test", DASHES)):
+        axes.plot([], [], color=SOFT, linewidth=1.2, linestyle=style, label=label)
+
+
+def _marker(line: Line, colours: Mapping[str, str]) -> str:
+    """One marker an arm, so that no line is told by its colour alone."""
+    return "os^Dvp"[list(colours).index(line.arm) % 6]
+
+
+def _dotted(axes: Axes, y: float, text: str) -> None:
+    axes.axhline(y, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.annotate(
+        text, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(0, 2), textcoords="offset points",
+        ha="right", va="bottom", fontsize=FONT_SIZE - 1, color=SOFT,
+    )  # fmt: skip
+
+
+def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if xlabel == "step":
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    legend(figure, axes)
