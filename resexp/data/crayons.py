@@ -28,7 +28,7 @@ WAX = np.array([
 ], dtype=np.float32)
 PAPER = np.array([
     [250, 248, 240], [252, 236, 190], [190, 220, 240], [205, 232, 200], [245, 205, 210], [222, 208, 240],
-    [200, 160, 110], [60, 80, 120], [50, 52, 56], [70, 110, 90], [150, 60, 60], [235, 150, 80],
+    [200, 160, 110], [235, 150, 80], [60, 80, 120], [50, 52, 56],
 ], dtype=np.float32)
 # fmt: on
 CONTRAST = 170  # least sum of the differences in red, green and blue between a figure and its paper
