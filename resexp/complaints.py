@@ -21,7 +21,7 @@ SPELLINGS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no"
 
 
 def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
-    """Return one problem for each key that is wrong, in the order in which the keys were written."""
+    """Return one problem for each key that is wrong."""
     found: dict[Path, Problem] = {}
     for item in error.errors(include_url=False):
         path = _path(item["loc"], tree, schema)
@@ -36,7 +36,7 @@ def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Probl
                 path = (*path, _definition(path, tree, schema)["discriminator"])
             problem = _wrong_value(path, tree, schema)
         found.setdefault(path, problem)
-    return sorted(found.values(), key=lambda problem: problem.place)
+    return list(found.values())
 
 
 def _first_written(paths: Sequence[Path], tree: Node) -> Path:
@@ -46,9 +46,18 @@ def _first_written(paths: Sequence[Path], tree: Node) -> Path:
 
 def closest(word: str, words: Iterable[str], cutoff: float) -> str | None:
     """Return the word most like `word`, whatever the case of its letters, or None if none is like it."""
-    lower = {choice.lower(): choice for choice in words}
-    near = difflib.get_close_matches(word.lower()[:80], lower, n=1, cutoff=cutoff)
+    word, lower = word.lower()[:80], {choice.lower(): choice for choice in words}
+    # difflib alone takes the typo "inid" for "kind" and not for "init".
+    near = [choice for choice in lower if _is_one_typo(word, choice)]
+    near = near or difflib.get_close_matches(word, lower, n=1, cutoff=cutoff)
     return lower[near[0]] if near else None
+
+
+def _is_one_typo(a: str, b: str) -> bool:
+    """Is one letter of `a` left out, put in or replaced in `b`, or two neighbours swapped?"""
+    start = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    a, b = a[start:], b[start:]
+    return a[1:] in (b, b[1:]) or a == b[1:] or a[1::-1] + a[2:] == b
 
 
 def _unknown_key(path: Path, tree: Node, schema: Schema) -> Problem:
@@ -58,8 +67,7 @@ def _unknown_key(path: Path, tree: Node, schema: Schema) -> Problem:
     if "chosen" in section:
         text += f" of {section['chosen']} (chosen at {section['place']})"
     text += f"; allowed: {', '.join(keys)}"
-    # Of a two-letter key with a wrong letter only half is right.
-    if near := _same_key(key, schema) or closest(key, keys, cutoff=0.6 if len(key) > 2 else 0.5):
+    if near := _same_key(key, schema) or closest(key, keys, cutoff=0.5):
         text += f"; did you mean {near}"
     node = find(tree, path)
     return Problem(node.key if node else _place(path, tree), text)

@@ -257,10 +257,15 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
         known = {problem.place for problem in problems}
         found = complaints(error, tree, json_schema())
         problems += tuple(problem for problem in found if problem.place not in known)
-    lines = [str(problem) for problem in sorted(problems, key=lambda problem: problem.place)]
+    lines = [str(problem) for problem in sorted(problems, key=_reading_order)]
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"and {len(lines) - MAX_LINES} more"]
     raise UsageError(*lines)
+
+
+def _reading_order(problem: source.Problem) -> tuple[bool, int, int]:
+    """Sort a file's problems by line and column and put the command line's after them."""
+    return not problem.place.line, problem.place.line, problem.place.column
 
 
 def _beneath(base: Mapping[str, Any], tree: source.Node) -> source.Node:

@@ -23,7 +23,7 @@ Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
-PLAIN_TEXT = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*")
+BARE_TEXT = re.compile(r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z_/][A-Za-z0-9_./-]*")
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -221,7 +221,7 @@ def _flow(value: Any) -> str:
 
 def _text(text: str) -> str:
     """Return text bare where every YAML reader takes it as text, otherwise in double quotes."""
-    if PLAIN_TEXT.fullmatch(text) and not NUMBER.fullmatch(text) and isinstance(yaml.safe_load(text), str):
+    if BARE_TEXT.fullmatch(text):
         return text
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted) + '"'

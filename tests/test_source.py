@@ -218,8 +218,9 @@ def test_set_replaces_the_value_it_names_and_leaves_the_rest():
 
 
 UNFIT_SETS = [
-    "a", "", "=", "=3", ".a=3", "a.=3", "a..b=3", "a b=3", "a=[1", "a=x: y", "a=1\nb: 2", "a=1\n---\n", "a=*x",
-    "a=&x 1", "a=!!str 1", "a=\x1b", "a=\udcff", "\udcff=1", "a=1e999", "e.x=3", "a.b.c=3", "a.b.c.d.e.f.g.h.i=1",
+    "a", "", "=", "=3", ".a=3", "a.=3", "a..b=3", "a b=3", "a=[1", "a=x: y", "a=1\nb: 2", "a=1\n---\n",
+    "a=*x", "a=&x 1", "a=!!str 1", "a=\x1b", "a=\udcff", "\udcff=1", "a=1e999", "e.x=3", "a.b.c=3",
+    "a.b.c.d.e.f.g.h.i=1",
 ]  # fmt: skip
 
 
