@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from resexp import __version__
-from resexp.errors import Exit, ResexpError, UsageError
+from resexp.errors import Exit, ResexpError, RunFolderError, UsageError
+from resexp.training.signals import SIGNALS, leave_at_once
+
+if TYPE_CHECKING:
+    from resexp.config import Config, DataSection
 
 app = typer.Typer(
     name="resexp",
@@ -87,6 +92,8 @@ def train(
         if config or sets or name:
             raise UsageError("train --resume RUN goes on with that run as it is: no --config, --set, --data or --name")
         folder = Path(resume)
+        if not (folder / "config.yaml").is_file():
+            raise RunFolderError(f"{folder}: no run to go on with, it holds no config.yaml; see `resexp runs`")
         made = Run(folder).config
     else:
         if config is None:
@@ -96,20 +103,23 @@ def train(
     with locked(folder):
         admission = admit(folder, made, resume=resume is not None)
         if admission == "finished":
-            _note(f"{folder}: finished already; nothing to do")
+            _note(f"{folder}: {Run(folder).status} already; nothing to do")
         else:
-            _train(folder, made)
+            data_name = Run(folder).manifest["data"]["name"] if admission == "resume" else made.data.name
+            _train(folder, made, made.data.model_copy(update={"name": data_name}))
         _show_runs([Run(folder)], json_)
+        if Run(folder).status == "diverged":
+            raise typer.Exit(Exit.DIVERGED)
 
 
-def _train(folder: Path, config: Any) -> None:
+def _train(folder: Path, config: "Config", data: "DataSection") -> None:
     from resexp.data.splits import load
     from resexp.training.loop import run
     from resexp.training.signals import stop_on_signals
     from resexp.views.progress import display
 
     with stop_on_signals() as stop, display() as show:
-        splits = load(config.data)
+        splits = load(data)
         show.say(f"data: {splits.label}" + (f" ({splits.note})" if splits.note else ""))
         run(config, folder, splits, stop=stop, report=lambda p: show.update(config.name, p), say=show.say)
 
@@ -150,12 +160,15 @@ def compare(
         num_seeds=seeds,
         name=name,
     )
-    from resexp.study.comparison import run_plan
-    from resexp.training.signals import stop_on_signals
-    from resexp.views.progress import display
+    from resexp.records.folder import locked
 
-    with stop_on_signals() as stop, display() as show:
-        run_plan(plan, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
+    with locked(plan.folder):
+        from resexp.study.comparison import run_plan
+        from resexp.training.signals import stop_on_signals
+        from resexp.views.progress import display
+
+        with stop_on_signals() as stop, display() as show:
+            run_plan(plan, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
     _show_comparison(plan.folder, json_)
 
 
@@ -394,12 +407,19 @@ def _note(*lines: str) -> None:
 
 def main() -> None:
     """Run a command; what the user can mend becomes one line on stderr and an exit code."""
+    for number in SIGNALS:
+        signal.signal(number, leave_at_once)
     try:
         app()
-    except ResexpError as error:
+    except Exception as error:
         if os.environ.get("RESEXP_DEBUG"):
             raise
-        _note(*error.lines)
-        sys.exit(error.code)
-    except KeyboardInterrupt:
-        sys.exit(Exit.INTERRUPTED)
+        if isinstance(error, ResexpError):
+            _note(*error.lines)
+            sys.exit(error.code)
+        if isinstance(error, MemoryError):
+            _note("out of memory")
+            sys.exit(Exit.RESOURCES)
+        first_line = str(error).partition("\n")[0]
+        _note(f"a bug in resexp: {type(error).__name__}: {first_line}; `resexp --debug COMMAND` shows where")
+        sys.exit(Exit.BUG)

@@ -5,8 +5,9 @@ import fcntl
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from resexp.errors import InUseError, ResourceError, RunFolderError, UsageError
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+EXHAUSTED = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+TAKEN = (errno.EAGAIN, errno.EACCES)
+LOCK_ATTEMPTS, LOCK_PAUSE = 5, 0.02
+"""Tries, and seconds between them: `is_locked` of another process holds a free lock for a moment."""
 
 
 def child(root: Path, name: str) -> Path:
@@ -24,28 +29,43 @@ def child(root: Path, name: str) -> Path:
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the disk refuses into one line: exit 6 when it is full, 4 when the path is at fault."""
+def disk_errors(path: Path, *, needed: int = 0) -> Iterator[None]:
+    """Turn what the disk refuses into one line: exit 6 when it is full, 4 when the path is at fault.
+
+    `needed` is the size of what was to be written, in bytes.
+    """
     try:
         yield
     except OSError as error:
+        why = error.strerror or str(error)
         if error.errno in FULL:
-            stat = os.statvfs(next(parent for parent in (path, *path.parents) if parent.exists()))
-            free = stat.f_bavail * stat.f_frsize / 2**20
-            raise ResourceError(
-                f"{path}: {os.strerror(error.errno or 0)}; {free:.1f} MiB are free there. Make room and resume"
-            ) from error
-        raise RunFolderError(f"{path}: {os.strerror(error.errno or 0)}") from error
+            size = f"{needed:,} bytes are needed, " if needed else ""
+            raise ResourceError(f"{path}: {why}; {size}{_free(path)}. Make room and resume") from error
+        if error.errno in EXHAUSTED:
+            raise ResourceError(f"{path}: {why}") from error
+        if error.errno == errno.ELOOP:
+            why = "a symbolic link; a run is written nowhere but in its own folder"
+        raise RunFolderError(f"{path}: {why}") from error
+
+
+def _free(path: Path) -> str:
+    for place in (path, *path.parents):
+        with suppress(OSError):
+            stat = os.statvfs(place)
+            return f"{stat.f_bavail * stat.f_frsize:,} are free there"
+    return "it cannot be said how many are free"
 
 
 def ensure(folder: Path) -> None:
     """Make the folder and its parents. Raises RunFolderError where that cannot be, e.g. over a file."""
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
+    """Make new names in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -53,19 +73,30 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write every byte: a nearly full disk takes a part and refuses the rest only when asked again."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole."""
     temporary = path.with_name(f".{path.name}.tmp")
-    with disk_errors(path):
+    with disk_errors(path, needed=len(content)):
         try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+            try:
+                write_all(descriptor, content)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
             os.replace(temporary, path)
             sync_folder(path.parent)
         except OSError:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise
 
 
@@ -79,35 +110,78 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_atomic(path, (strict_json(value, indent=1) + "\n").encode())
 
 
+_held: set[tuple[int, int, int]] = set()
+"""Process, device and inode of the locks held here. POSIX gives up all of a process's locks on a file when it
+closes any descriptor of it, so a file that is in here must not be opened a second time."""
+
+
+def _identity(lock: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = os.lstat(lock)
+    except OSError:
+        return None
+    return os.getpid(), stat.st_dev, stat.st_ino
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process. Raises InUseError, naming the pid, when another one holds it.
+    """Hold the folder, made if need be. Raises InUseError, naming the pid, when it is held already.
 
     lockf on an open file: it goes with the process however that dies, and no child inherits it.
     """
+    if folder.is_symlink():
+        raise RunFolderError(f"{folder}: a symbolic link; name the folder it leads to")
     ensure(folder)
-    with disk_errors(folder / "lock"):
-        file = open(folder / "lock", "a+b")  # noqa: SIM115 closed below, after the body
-    with file:
+    lock = folder / "lock"
+    if _identity(lock) in _held:
+        raise InUseError(f"{folder}: in use by process {os.getpid()}, this very one")
+    with disk_errors(lock):
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        with disk_errors(lock):
+            if not _taken(descriptor):
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                raise InUseError(f"{folder}: in use by process {holder}; wait for it or stop it")
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        identity = _identity(lock)
+        if identity is None:
+            raise RunFolderError(f"{folder}: vanished while it was being opened")
+        _held.add(identity)
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            _held.discard(identity)
+    finally:
+        os.close(descriptor)
+
+
+def _taken(descriptor: int) -> bool:
+    for attempt in range(LOCK_ATTEMPTS):
+        time.sleep(LOCK_PAUSE if attempt else 0)
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            file.seek(0)
-            holder = file.read(20).decode(errors="replace").strip() or "unknown"
-            raise InUseError(f"{folder}: in use by process {holder}; wait for it or stop it") from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n".encode())
-        file.flush()
-        yield
+            if error.errno not in TAKEN:
+                raise
+        else:
+            return True
+    return False
 
 
 def is_locked(folder: Path) -> bool:
-    """Whether another process is writing this run now."""
-    try:
-        with open(folder / "lock", "r+b") as file:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
+    """Whether a process, be it this one, is writing this run now."""
+    lock = folder / "lock"
+    if _identity(lock) in _held:
         return True
+    try:
+        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in TAKEN
+    finally:
+        os.close(descriptor)
     return False

@@ -11,6 +11,21 @@ from resexp.config import Config, load
 from resexp.errors import RunFolderError, UsageError
 from resexp.records.folder import is_locked
 
+NEEDED: dict[tuple[str, ...], type] = {
+    ("config_digest",): str,
+    ("data", "name"): str,
+    ("data", "fingerprint"): str,
+    ("execution", "device"): str,
+    ("execution", "precision"): str,
+    ("execution", "mode"): str,
+    ("execution", "threads"): int,
+    ("execution", "reason"): str,
+    ("versions", "resexp"): str,
+    ("versions", "torch"): str,
+    ("layers",): list,
+}
+"""What a manifest must hold for the run to go on or be compared."""
+
 Status = Literal["finished", "diverged", "running", "unfinished"]
 
 
@@ -20,7 +35,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise RunFolderError(f"{path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: damaged, not JSON ({error})") from error
     if not isinstance(value, dict):
         raise RunFolderError(f"{path}: damaged, not a JSON object")
@@ -36,9 +51,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunFolderError(f"{path}: {error.strerror}") from error
     try:
-        return [json.loads(line) for line in content.split(b"\n")[:-1]]
-    except ValueError as error:
+        rows = [json.loads(line) for line in content.split(b"\n")[:-1]]
+    except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: damaged, not JSON lines ({error})") from error
+    if not all(isinstance(row, dict) for row in rows):
+        raise RunFolderError(f"{path}: damaged, a line is not a JSON object")
+    return rows
 
 
 @dataclass(frozen=True)
@@ -49,9 +67,18 @@ class Run:
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
-        manifest = read_json(self.folder / "manifest.json")
+        path = self.folder / "manifest.json"
+        manifest = read_json(path)
         if manifest.get("kind") != "run":
             raise RunFolderError(f"{self.folder}: not a run (manifest.json says {manifest.get('kind')!r})")
+        for (*sections, key), kind in NEEDED.items():
+            part: Any = manifest
+            for section in sections:
+                part = part.get(section) if isinstance(part, dict) else None
+            if not isinstance(part, dict) or not isinstance(part.get(key), kind):
+                raise RunFolderError(
+                    f"{path}: damaged, {'.'.join([*sections, key])} is missing or no {kind.__name__}"
+                )
         return manifest
 
     @cached_property

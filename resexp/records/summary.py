@@ -26,7 +26,14 @@ def summarize(
     first = next((row for row in metrics if row["kind"] == "step" and row["step"] == 0), {})
     diverged = bool(faults)
     last = {} if diverged or not evaluations else evaluations[-1]
-    scores = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy")
+    scores = (
+        "train_loss",
+        "train_accuracy",
+        "validation_loss",
+        "validation_accuracy",
+        "test_loss",
+        "test_accuracy",
+    )
     tail = max(1, steps // 10)
     return {
         "status": "diverged" if diverged else "finished",
@@ -55,9 +62,9 @@ def _ends(layers: Sequence[str], norms: Sequence[float] | None) -> dict[str, Any
 
 
 def _transport(row: Mapping[str, Any]) -> float | None:
-    """First over last norm of dE/dx; None where the last one is zero too."""
+    """First over last norm of dE/dx; None where the last one is zero, or one of them is not finite."""
     first, last = row["outputs"][0]["norm"], row["outputs"][-1]["norm"]
-    return first / last if last else None
+    return first / last if last and first is not None else None
 
 
 def _thinned(losses: Sequence[float]) -> dict[str, list[float]]:

@@ -11,7 +11,7 @@ from resexp.config import Config, DataSection
 from resexp.data.splits import Splits, load
 from resexp.findings.comparison import Comparison, compare
 from resexp.findings.reading import summary_of
-from resexp.records.folder import ensure, locked, write_json
+from resexp.records.folder import write_json
 from resexp.records.run import Run, scan
 from resexp.study.executors import local
 from resexp.study.plan import Job, Plan
@@ -43,32 +43,32 @@ def execution_for(jobs: Sequence[Job]) -> Execution:
 def run_plan(plan: Plan, *, command: Sequence[str], stop: Stop, show: Display) -> Comparison:
     """Train what is not trained yet, compare, and write comparison.json and the report into the plan's folder.
 
+    The caller holds the folder's lock.
+
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
     precision, threads) takes its job's place.
     """
-    ensure(plan.folder)
-    with locked(plan.folder):
-        write_json(plan.folder / "manifest.json", _manifest(command))
-        execution = execution_for(plan.jobs) if plan.jobs else None
-        runs, open_jobs = list(plan.recorded), []
-        finished = finished_runs(plan.folder.parent)
-        for job in plan.jobs:
-            assert execution is not None
-            candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
-            same = same_run(candidates, job.config, execution)
-            runs.append((job.arm, same or Run(job.folder)))
-            if same is None:
-                open_jobs.append(job)
-            else:
-                show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
-        if open_jobs and execution:
-            note = splits_of(open_jobs[0].config.data).note
-            show.say(f"data: {splits_of(open_jobs[0].config.data).label}" + (f" ({note})" if note else ""))
-            show.say(f"execution: {execution.reason}")
-            local(open_jobs, lambda config: splits_of(config.data), execution, stop=stop, show=show)
-        comparison = compare([summary_of(Run(run.folder), arm=arm, beside=plan.folder) for arm, run in runs])
-        write_json(plan.folder / "comparison.json", comparison.to_json())
-        write_report(plan.folder)
+    write_json(plan.folder / "manifest.json", _manifest(command))
+    execution = execution_for(plan.jobs) if plan.jobs else None
+    runs, open_jobs = list(plan.recorded), []
+    finished = finished_runs(plan.folder.parent)
+    for job in plan.jobs:
+        assert execution is not None
+        candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
+        same = same_run(candidates, job.config, execution)
+        runs.append((job.arm, same or Run(job.folder)))
+        if same is None:
+            open_jobs.append(job)
+        else:
+            show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
+    if open_jobs and execution:
+        note = splits_of(open_jobs[0].config.data).note
+        show.say(f"data: {splits_of(open_jobs[0].config.data).label}" + (f" ({note})" if note else ""))
+        show.say(f"execution: {execution.reason}")
+        local(open_jobs, lambda config: splits_of(config.data), execution, stop=stop, show=show)
+    comparison = compare([summary_of(Run(run.folder), arm=arm, beside=plan.folder) for arm, run in runs])
+    write_json(plan.folder / "comparison.json", comparison.to_json())
+    write_report(plan.folder)
     return comparison
 
 

@@ -1,6 +1,7 @@
 """How a run begins: a new folder gets its manifest, an old one is taken up where it was saved."""
 
 import platform
+import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ def execution_of(config: Config, folder: Path, planned: Execution | None) -> Exe
     if not (folder / "manifest.json").exists():
         return planned or resolve(config.run, num_images=config.optim.steps * config.optim.batch_size)
     manifest = Run(folder).manifest
-    execution = Execution(**manifest["execution"])
+    execution = Execution(**{key: manifest["execution"][key] for key in Execution._fields})
     if manifest["versions"] != versions():
         raise ResourceError(
             f"{folder}: began with {_named(manifest['versions'])}, here is {_named(versions())}; "
@@ -36,6 +37,8 @@ def execution_of(config: Config, folder: Path, planned: Execution | None) -> Exe
         )
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
+    if execution.mode == "compiled" and execution.device == "cpu" and shutil.which("g++") is None:
+        raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
     return execution
 
 
@@ -56,18 +59,25 @@ def begin(
         write_atomic(folder / "config.yaml", write(config).encode())
         write_json(folder / "manifest.json", _manifest(config, splits, engine, layers))
         return None
-    began_with = Run(folder).manifest["data"]["fingerprint"]
+    run = Run(folder)
+    began_with = run.manifest["data"]["fingerprint"]
     if began_with != splits.fingerprint:
         raise RunFolderError(
             f"{folder}: the images have changed since this run began (fingerprint {began_with[:12]}, "
             f"now {splits.fingerprint[:12]}); restore them, or start a new run with another --name"
         )
+    began_on = run.manifest.get("machine")
+    if began_on != machine(engine.execution):
+        say(f"{folder}: began on another machine ({began_on}); bits may differ from here on")
     state, damaged = checkpoint.newest(folder / "checkpoints")
     for line in damaged:
         say(f"{line}; the one before is used")
     if state is None:
         return None
-    engine.restore(state)
+    try:
+        engine.restore(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RunFolderError(f"{folder}/checkpoints: of another net ({error})") from error
     say(f"{folder}: goes on from step {engine.step}")
     return state["journal"]
 
@@ -77,13 +87,21 @@ def versions() -> dict[str, str]:
     return {"resexp": __version__, "torch": torch.__version__}
 
 
+def machine(execution: Execution) -> dict[str, Any]:
+    """Return the type of machine: on another one the last bits may differ."""
+    return {
+        "system": platform.system(),
+        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
+        "cores": usable_cores(),
+        "gpu": torch.cuda.get_device_name() if execution.device == "cuda" else None,
+    }
+
+
 def _named(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _manifest(
-    config: Config, splits: Splits, engine: Engine, layers: Sequence[str]
-) -> dict[str, Any]:
+def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> dict[str, Any]:
     return {
         "kind": "run",
         "config_digest": config.digest(),
@@ -101,12 +119,7 @@ def _manifest(
         "versions": versions(),
         "python": platform.python_version(),
         "commit": _commit(),
-        "machine": {
-            "system": platform.system(),
-            "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
-            "cores": usable_cores(),
-            "gpu": torch.cuda.get_device_name() if engine.execution.device == "cuda" else None,
-        },
+        "machine": machine(engine.execution),
         "layers": list(layers),
         "parameters": sum(parameter.numel() for parameter in engine.net.parameters()),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

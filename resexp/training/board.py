@@ -4,24 +4,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.summary import scalar
 
-from resexp.config import Config
+from resexp.training.events import EventFile
 
 
 class Board:
-    """Draws the rows of one run into the event files of its folder.
+    """Draws the rows of one run into an event file of its folder.
 
-    `purge_step` hides what an interrupted run drew from that step on.
+    What an interrupted run drew at `purge_step` and later is hidden.
     """
 
-    def __init__(self, folder: Path, config: Config, layers: Sequence[str], *, purge_step: int | None) -> None:
+    def __init__(self, folder: Path, layers: Sequence[str], *, purge_step: int | None) -> None:
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
-        self._writer = SummaryWriter(str(folder), purge_step=purge_step)
+        self._events = EventFile(folder, purge_step=purge_step)
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Draw a row of metrics.jsonl."""
-        step = row["step"]
         scalars: dict[str, float] = {}
         if row["kind"] == "step":
             scalars |= {"loss/train": row["loss"], "learning_rate": row["lr"]}
@@ -38,11 +37,10 @@ class Board:
                 if quantity in ("loss", "accuracy") and value is not None:
                     tag = f"{quantity}/{name}" if name != "train" else f"{quantity}/train_evaluated"
                     scalars[tag] = value
-        for tag, value in scalars.items():
-            self._writer.add_scalar(tag, value, step)
+        self._events.summaries(row["step"], *(scalar(tag, value) for tag, value in scalars.items()))
 
     def profile(self, row: Mapping[str, Any]) -> None:
         """Draw a row of profile.jsonl."""
 
     def close(self) -> None:
-        self._writer.close()
+        self._events.close()

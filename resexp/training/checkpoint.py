@@ -1,4 +1,4 @@
-"""Checkpoints: whole or not there, checked before they are believed, the last two kept."""
+"""Checkpoints: whole or not there, checked before they are believed, the last two kept, and the best."""
 
 import hashlib
 import io
@@ -9,62 +9,97 @@ from typing import Any
 import torch
 
 from resexp.errors import RunFolderError
-from resexp.records.folder import disk_errors, ensure, write_atomic
+from resexp.records.folder import disk_errors, sync_folder, write_atomic
 
-KEPT = 2
+KEPT = {"step": 2, "best": 1}
+DIGITS = 10
+PARTS = {"step", "net", "momentum", "journal"}
+
+
+class DamagedError(RunFolderError):
+    """A checkpoint whose bytes are not those that were written."""
 
 
 def _digest_of(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def saved(folder: Path) -> list[Path]:
+def _step_of(path: Path) -> int:
+    return int(path.stem[-DIGITS:])
+
+
+def saved(folder: Path, kind: str = "step") -> list[Path]:
     """Return the checkpoints in `folder`, oldest first."""
-    return sorted(folder.glob("step-*.pt"))
+    return sorted(folder.glob(f"{kind}-{'[0-9]' * DIGITS}.pt"))
 
 
-def save(folder: Path, state: Mapping[str, Any]) -> Path:
-    """Write `state` (tensors and plain values, with its `step`) and prune to the last two.
+def save(folder: Path, state: Mapping[str, Any], kind: str = "step") -> Path:
+    """Write `state` (tensors and plain values, its `step` among them) and prune to what is kept of its kind.
 
     The digest is written first: a checkpoint whose digest is missing or differs is not believed, so a kill
     between the two writes leaves the one before as the newest.
     """
-    ensure(folder)
-    buffer = io.BytesIO()
+    with disk_errors(folder):
+        if folder.is_symlink():
+            raise RunFolderError(f"{folder}: a symbolic link; a run is written nowhere but in its own folder")
+        if not folder.exists():
+            folder.mkdir()  # never its parents: a run folder that vanished must not come back in part
+            sync_folder(folder.parent)
+    buffer = (
+        io.BytesIO()
+    )  # torch.save to a file leaves a part of it, with a RuntimeError, when the disk is full
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
-    path = folder / f"step-{state['step']:010d}.pt"
+    path = folder / f"{kind}-{state['step']:0{DIGITS}d}.pt"
     write_atomic(_digest_of(path), f"{hashlib.sha256(content).hexdigest()}\n".encode())
     write_atomic(path, content)
-    prune(folder)
+    _prune(folder, path, kind)
     return path
 
 
-def prune(folder: Path) -> None:
-    """Delete all but the newest two checkpoints, and what a kill left of older ones."""
-    keep = {file for path in saved(folder)[-KEPT:] for file in (path, _digest_of(path))}
+def _prune(folder: Path, newest: Path, kind: str) -> None:
+    """Delete what `newest` makes needless: older ones, and later ones, of a future that was given up.
+
+    Later ones are there when they were damaged and the run went back. What a kill left half written goes too.
+    """
+    kept = [path for path in saved(folder, kind) if path <= newest][-KEPT[kind] :]
+    keep = {file for path in kept for file in (path, _digest_of(path))}
     with disk_errors(folder):
-        for file in folder.glob("step-*"):
+        for file in sorted([*folder.glob(f"{kind}-*"), *folder.glob(f".{kind}-*.tmp")]):
             if file not in keep:
                 file.unlink(missing_ok=True)
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a checkpoint. Raises RunFolderError when its bytes are not those that were written."""
+    """Return a checkpoint, on the CPU. Raises DamagedError when its bytes are not those that were written."""
     with disk_errors(path):
         content = path.read_bytes()
-    digest = _digest_of(path)
-    if not digest.exists() or digest.read_text().strip() != hashlib.sha256(content).hexdigest():
-        raise RunFolderError(f"{path}: damaged, its SHA-256 is not the one beside it")
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        digest = _digest_of(path).read_bytes() if _digest_of(path).exists() else b"missing"
+    if digest.strip() != hashlib.sha256(content).hexdigest().encode():
+        raise DamagedError(f"{path}: damaged, its SHA-256 is not the one beside it")
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+        sound = state.keys() >= PARTS and state["step"] == _step_of(path)
+    except Exception as error:  # torch.load raises whatever pickle, zip and its own checks do
+        raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__})") from error
+    if not sound:
+        raise DamagedError(f"{path}: not the checkpoint of a run at step {_step_of(path)}")
+    return state
 
 
 def newest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the newest sound checkpoint, or None, and a line for each newer one that is damaged."""
-    damaged = []
+    """Return the newest sound checkpoint, None if none was saved yet, and a line for each damaged newer one.
+
+    Raises RunFolderError when there are checkpoints and none of them is sound.
+    """
+    damaged: list[str] = []
     for path in reversed(saved(folder)):
         try:
             return read(path), damaged
-        except RunFolderError as error:
+        except DamagedError as error:
             damaged += error.lines
-    return None, damaged
+    if damaged:
+        raise RunFolderError(
+            *damaged, f"{folder}: no sound checkpoint is left; delete that folder to train again from step 0"
+        )
+    return None, []

@@ -1,5 +1,6 @@
 """A run from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -58,10 +59,17 @@ def run(
     """
     try:
         return _run(config, folder, splits, execution, stop or Stop(), report, say)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not _out_of_memory(error):
+            raise
         raise ResourceError(
-            f"{folder}: out of memory with optim.batch_size {config.optim.batch_size}; a smaller one needs less"
+            f"{folder}: out of memory with optim.batch_size {config.optim.batch_size}; try a smaller one"
         ) from error
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """On a CPU torch raises a plain RuntimeError, which only its text tells apart."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _run(
@@ -76,41 +84,70 @@ def _run(
     engine = Engine(config, splits.train, execution_of(config, folder, execution))
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
-    steps = config.optim.steps
-
     with (
         closing(Journal(folder, config, layers, state)) as journal,
         Lines(folder / "timing.jsonl") as timing,
+        stop.heeding(),
     ):
-        for span in spans(config, engine.step):
-            if span.stop > span.start:
-                began = time.perf_counter()
-                readings = engine.advance(span.stop - span.start, should_stop=stop)
-                if fault := journal.steps(span.start, readings):
-                    _end(folder, config, journal, layers)
-                    raise Diverged(_diverged(folder, fault))
-                seconds = time.perf_counter() - began
-                speed = len(readings.loss) * config.optim.batch_size / seconds
-                timing.append({"step": engine.step, "seconds": seconds, "images_per_second": speed})
-                report(Progress(engine.step, steps, journal.losses[-1], speed))
-            if engine.step == span.stop:
-                _look(span, engine, splits, journal)
-            if engine.step and (span.checkpoint or stop()):
-                checkpoint.save(folder / "checkpoints", {**engine.state(), "journal": journal.state()})
-            if stop() and engine.step < steps:
-                raise stop.error(
-                    f"{folder}: stopped after step {engine.step} of {steps} and saved; add --resume auto to go on"
-                )
-        return _end(folder, config, journal, layers)
+        fault = _train(config, folder, splits, engine, journal, timing, stop, report)
+        journal.state()
+    result = summarize(
+        layers=layers,
+        losses=journal.losses,
+        metrics=Run(folder).metrics,
+        profile=Run(folder).profile,
+        steps=config.optim.steps,
+    )
+    write_json(folder / "result.json", result)  # last of all: whoever sees it has the whole run
+    if fault:
+        raise Diverged(diverged(folder, fault))
+    return result
 
 
-def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> None:
+def _train(
+    config: Config,
+    folder: Path,
+    splits: Splits,
+    engine: Engine,
+    journal: Journal,
+    timing: Lines,
+    stop: Stop,
+    report: Callable[[Progress], None],
+) -> dict[str, Any] | None:
+    """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
+    steps = config.optim.steps
+    for span in spans(config, engine.step):
+        if span.stop > span.start:
+            began = time.perf_counter()
+            readings = engine.advance(span.stop - span.start, should_stop=stop)
+            if fault := journal.steps(span.start, readings):
+                return fault
+            seconds = time.perf_counter() - began
+            speed = len(readings.loss) * config.optim.batch_size / seconds
+            timing.row({"step": engine.step, "seconds": seconds, "images_per_second": speed})
+            report(Progress(engine.step, steps, journal.losses[-1], speed))
+        scores = _look(span, engine, splits, journal) if engine.step == span.stop else {}
+        if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
+            return journal.fault(steps, "evaluation not finite", None)
+        stopping = stop()  # asked once: a signal from here on waits for the next span
+        best = engine.step == journal.best_step and bool(scores)
+        if engine.step and (best or span.checkpoint or stopping):
+            state = {**engine.state(), "journal": journal.state()}
+            for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
+                checkpoint.save(folder / "checkpoints", state, kind)
+        if stopping and engine.step < steps:
+            raise stop.error(
+                f"{folder}: stopped after step {engine.step} of {steps} and saved; add --resume auto to go on"
+            )
+    return None
+
+
+def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[str, Scores]:
     """Evaluate and probe, where that is due at the end of `span`. Nothing in the engine changes."""
+    scores: dict[str, Scores] = {}
     if span.evaluate:
         num_train = len(splits.train.labels)
-        scores: dict[str, Scores] = {
-            "train": engine.evaluate(splits.train, sample(num_train, TRAIN_IMAGES_EVALUATED))
-        }
+        scores["train"] = engine.evaluate(splits.train, sample(num_train, TRAIN_IMAGES_EVALUATED))
         if splits.validation is not None:
             scores["validation"] = engine.evaluate(splits.validation)
         scores["test"] = engine.evaluate(splits.test)
@@ -119,26 +156,13 @@ def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> None:
         batch = render(engine.train, in_place(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
             journal.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+    return scores
 
 
-def _diverged(folder: Path, fault: Mapping[str, Any]) -> str:
+def diverged(folder: Path, fault: Mapping[str, Any]) -> str:
+    """Return the line that tells of a fault row."""
     where = f", first in {fault['layer']}" if fault["layer"] else ""
     return (
         f"{folder}: diverged at step {fault['step']}, learning rate {fault['lr']:g}: "
         f"{fault['what']}{where}; all records before it are kept. A smaller optim.lr may help"
     )
-
-
-def _end(folder: Path, config: Config, journal: Journal, layers: list[str]) -> dict[str, Any]:
-    """Write result.json from the record."""
-    journal.state()
-    record = Run(folder)
-    result = summarize(
-        layers=layers,
-        losses=journal.losses,
-        metrics=record.metrics,
-        profile=record.profile,
-        steps=config.optim.steps,
-    )
-    write_json(folder / "result.json", result)
-    return result
