@@ -48,7 +48,7 @@ def closest(word: str, words: Iterable[str], cutoff: float) -> str | None:
     """Return the word most like `word`, whatever the case of its letters, or None if none is like it."""
     word, lower = word.lower()[:80], {choice.lower(): choice for choice in words}
     # difflib alone takes the typo "inid" for "kind" and not for "init".
-    near = [choice for choice in lower if _is_one_typo(word, choice)]
+    near = [choice for choice in lower if len(choice) > 1 and _is_one_typo(word, choice)]
     near = near or difflib.get_close_matches(word, lower, n=1, cutoff=cutoff)
     return lower[near[0]] if near else None
 
