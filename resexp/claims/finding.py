@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from matplotlib.figure import Figure
 
+from resexp.findings.statistics import Estimate
+
 Answer = Literal["holds", "holds only if", "does not hold", "not resolved", "not trained enough to say"]
 
 
@@ -18,6 +20,10 @@ class Measurement:
     interval: tuple[float, float] | None
     n: int
     unit: str
+
+    @classmethod
+    def of(cls, what: str, estimate: Estimate, unit: str) -> "Measurement":
+        return cls(what, estimate.mean, estimate.interval, estimate.n, unit)
 
 
 @dataclass(frozen=True)
