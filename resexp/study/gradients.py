@@ -3,8 +3,10 @@
 import hashlib
 import itertools
 import math
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,14 +15,21 @@ from resexp import __version__
 from resexp.config import Config, load
 from resexp.data.batches import Batch, in_place, render, sample
 from resexp.data.splits import Splits
+from resexp.data.splits import load as load_data
+from resexp.errors import RunFolderError, UsageError
 from resexp.findings.slope import slope
 from resexp.findings.statistics import mean_estimate
 from resexp.findings.theory import layer_factor, predict
 from resexp.findings.verdict import transport
 from resexp.nets.network import build
 from resexp.probes.profile import Row, gradient_profile
+from resexp.records.folder import child, ensure, locked, write_atomic, write_json
+from resexp.records.run import read_json
 from resexp.study.plan import QUICK_LOOK, QUICK_LOOK_INIT
 from resexp.training.execution import usable_cores
+from resexp.views.figures.pixels import to_png
+from resexp.views.figures.profile import grid_figure
+from resexp.views.progress import Display, Fraction
 
 NUM_IMAGES = 32
 """The first 32 of the probe batch: float64 convolutions are slow on a CPU, and at depth 56 the spread over
@@ -98,10 +107,47 @@ def gradients(
     }
 
 
-def folder_name(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
-    """Return gradients-HASH8, the same for the same question."""
+def run_gradients(
+    cells: Sequence[Config],
+    num_seeds: int,
+    *,
+    runs_dir: Path,
+    name: str | None = None,
+    command: Sequence[str] = (),
+    show: Display,
+) -> Path:
+    """Measure the cells and return the folder with gradients.json, gradients.png and manifest.json.
+
+    The folder is `name` under `runs_dir`, by default gradients-HASH8, the same for the same question.
+    """
+    if any(config.data != cells[0].data for config in cells):
+        raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
+    splits = load_data(cells[0].data)
+    show.say(f"data: {splits.label}" + (f" ({splits.note})" if splits.note else ""))
+    folder = child(runs_dir, name or f"gradients-{_hash8(cells, num_seeds, splits)}")
+    ensure(folder)
+    with locked(folder):
+        _own(folder)
+        document = gradients(
+            cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
+        )
+        manifest = {"kind": "gradients", "command": shlex.join(command), "versions": {"resexp": __version__}}
+        write_json(folder / "manifest.json", manifest)
+        write_json(folder / "gradients.json", document)
+        write_atomic(folder / "gradients.png", to_png(grid_figure(document)))
+    return folder
+
+
+def _own(folder: Path) -> None:
+    """Refuse a folder that holds something else."""
+    manifest = folder / "manifest.json"
+    if manifest.exists() and (kind := read_json(manifest).get("kind")) != "gradients":
+        raise RunFolderError(f"{folder}: holds a {kind}, not a table of gradients; choose another --name")
+
+
+def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
     words = [__version__, str(num_seeds), splits.fingerprint, *(config.digest() for config in cells)]
-    return f"gradients-{hashlib.sha256('/'.join(words).encode()).hexdigest()[:8]}"
+    return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
 def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Row]:
