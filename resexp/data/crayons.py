@@ -1,5 +1,4 @@
-"""The embedded set: ten figures in waxy strokes on coloured paper, 32x32, drawn on the fly.
-"""
+"""The embedded set: ten figures in waxy strokes on coloured paper, 32x32, drawn on the fly."""
 
 import hashlib
 from pathlib import Path
@@ -23,8 +22,9 @@ ZOOM = 2  # drawn at twice the size, so that the grain is finer than a pixel
 
 # fmt: off
 WAX = np.array([
-    [214, 40, 48], [240, 110, 40], [250, 196, 40], [60, 150, 70], [130, 190, 60], [40, 120, 200], [30, 60, 150],
-    [110, 60, 160], [225, 90, 150], [120, 70, 40], [50, 50, 55], [250, 248, 240], [70, 190, 200],
+    [214, 40, 48], [240, 110, 40], [250, 196, 40], [60, 150, 70], [130, 190, 60], [40, 120, 200],
+    [30, 60, 150], [110, 60, 160], [225, 90, 150], [120, 70, 40], [50, 50, 55], [250, 248, 240],
+    [70, 190, 200],
 ], dtype=np.float32)
 PAPER = np.array([
     [250, 248, 240], [252, 236, 190], [190, 220, 240], [205, 232, 200], [245, 205, 210], [222, 208, 240],
@@ -36,7 +36,7 @@ STRAYS = 3
 
 
 def make(seed: int, num: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return drawings and their labels, uint8 [num, 3, 32, 32] and int64 [num]; blocks of 1,000 are balanced."""
+    """Return drawings and labels, uint8 [num, 3, 32, 32] and int64 [num], balanced in blocks of 1,000."""
     blocks = [
         _block(np.random.default_rng(derive(seed, "crayons", first)), min(BLOCK, num - first))
         for first in range(0, num, BLOCK)
@@ -65,7 +65,7 @@ def _block(chance: np.random.Generator, num: int) -> tuple[NDArray[np.uint8], ND
 
 
 def _crayons(chance: np.random.Generator, paper_kind: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the crayons of each sheet in random order, [N, all of them], those that show on its paper first."""
+    """Return all crayons for each sheet in random order, [N, 13], those that show on its paper first."""
     shows = np.abs(WAX - PAPER[:, None]).sum(-1) > CONTRAST
     return np.argsort(chance.random((len(paper_kind), len(WAX))) + ~shows[paper_kind], axis=1, kind="stable")
 
@@ -122,7 +122,9 @@ def _over(images: Floats, ink: Floats, colour: Floats) -> Floats:
 def _shrink(sheets: Floats) -> Floats:
     """Return the mean of each 2x2 square, in an order of addition that is fixed."""
     top, bottom = sheets[:, ::ZOOM], sheets[:, 1::ZOOM]
-    return np.float32(0.25) * ((top[..., ::ZOOM] + top[..., 1::ZOOM]) + (bottom[..., ::ZOOM] + bottom[..., 1::ZOOM]))
+    return np.float32(0.25) * (
+        (top[..., ::ZOOM] + top[..., 1::ZOOM]) + (bottom[..., ::ZOOM] + bottom[..., 1::ZOOM])
+    )
 
 
 def _uniform(chance: np.random.Generator, low: float, high: float, *shape: int) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 import hashlib
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -54,8 +55,8 @@ def statistics(images: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
     """
     num = images.shape[0]
     if normalize == "pixel_mean":
-        total = images.sum(dim=0, dtype=torch.int64)
-        return (total.double() / num).float(), torch.full((3, 1, 1), 255.0)
+        total = images.numpy().sum(axis=0, dtype=np.int64)
+        return torch.from_numpy(total / num).float(), torch.full((3, 1, 1), 255.0)
     values = torch.arange(256, dtype=torch.int64)
     counts = torch.stack([torch.bincount(images[:, c].flatten(), minlength=256) for c in range(3)])
     pixels = num * images.shape[2] * images.shape[3]

@@ -1,11 +1,12 @@
-"""A folder of images: root/train/CLASS/*, root/test/CLASS/*, in torchvision's ImageFolder layout."""
+"""A folder of images, root/train/CLASS/* and root/test/CLASS/*, as torchvision's ImageFolder reads it."""
 
 import hashlib
-from collections.abc import Sequence
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import PIL
 from numpy.typing import NDArray
 from PIL import Image
 from torchvision.datasets import ImageFolder
@@ -15,73 +16,126 @@ from resexp.data.raw import Raw
 from resexp.errors import DataError
 
 SIZE = 32
-BAD_FILES_NAMED = 5
+CHUNK = 256
+NUM_NAMED = 5
+
+Fault = tuple[Path, str]
+
+
+class _Half(ImageFolder):
+    """The train or the test folder. What starts with a dot is the system's own, no class and no image."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(
+            root, is_valid_file=lambda path: not Path(path).name.startswith("."), allow_empty=True
+        )
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        names = sorted(e.name for e in os.scandir(directory) if e.is_dir() and not e.name.startswith("."))
+        return names, {name: k for k, name in enumerate(names)}
 
 
 def load(root: Path) -> Raw:
-    """Return the images, RGB, resized to 32x32 where they are not (bilinear).
+    """Return the images as RGB, stretched to 32x32 (bilinear, antialiased), labelled in the order of names.
 
-    Decoded once: the next start reads a copy from the cache, as long as no file's name, size or time has
-    changed. Raises DataError for what is missing, empty, or no image: the first five, with their number.
+    All files are looked at before anything is returned. A missing folder, an empty class or files that are
+    no images raise DataError, with the first five of them and their total. The decoded images are cached
+    under the names, sizes and times of the files, so that a second start takes less than a second.
     """
-    train, test = (_listed(root / part) for part in ("train", "test"))
+    train, test = _scan(root, "train"), _scan(root, "test")
     if train.classes != test.classes:
-        odd = ", ".join(sorted(set(train.classes) ^ set(test.classes))[:5])
-        raise DataError(f"{root}: train and test must hold the same classes; only one of them has {odd}")
-    arrays = cached(f"folder-{_digest(root, [train, test])}", lambda: _decoded([train, test]))
+        odd = sorted(set(train.classes) ^ set(test.classes))
+        raise DataError(
+            f"{root}: train and test must hold the same classes; "
+            f"only in one of them: {', '.join(odd[:NUM_NAMED])}"
+        )
+    half = {"train": train, "test": test}
+    key = _digest(root, [path for part in half.values() for path, _ in part.samples])
+    decoded = cached(f"folder-{key}", lambda: _decode_all(half))
+    train_labels, test_labels = (np.array(part.targets, dtype=np.int64) for part in half.values())
     return Raw(
-        arrays["train_images"],
-        np.asarray(train.targets, dtype=np.int64),
-        arrays["test_images"],
-        np.asarray(test.targets, dtype=np.int64),
+        decoded["train"],
+        train_labels,
+        decoded["test"],
+        test_labels,
         tuple(train.classes),
-        f"folder {root.resolve().name}",
+        f"folder {root.name}",
     )
 
 
-def _listed(folder: Path) -> ImageFolder:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; data.root needs train/CLASS/* and test/CLASS/* in it")
+def _scan(root: Path, part: str) -> _Half:
+    folder = root / part
     try:
-        return ImageFolder(str(folder))
-    except FileNotFoundError as error:  # torchvision's word for no class, or a class without images
-        raise DataError(f"{folder}: {str(error).splitlines()[0].rstrip('.')}") from error
-    except OSError as error:
-        raise DataError(f"{folder}: {error.strerror}") from error
+        half = _Half(folder)
+    except OSError as fault:
+        raise DataError(
+            f"{folder}: {fault.strerror}; an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
+        ) from None
+    if len(half.classes) < 2:
+        raise DataError(
+            f"{folder}: {len(half.classes) or 'no'} class folders; "
+            f"there must be at least two, {folder}/CLASS/*"
+        )
+    filled = set(half.targets)
+    empty = [name for name, k in half.class_to_idx.items() if k not in filled]
+    if empty:
+        raise DataError(
+            f"{folder}: no files in {len(empty)} of {len(half.classes)} classes: "
+            f"{', '.join(empty[:NUM_NAMED])}; add images or remove the folders"
+        )
+    return half
 
 
-def _digest(root: Path, parts: Sequence[ImageFolder]) -> str:
-    """Name the files as they are now: relative path, size, time of the last change."""
-    digest = hashlib.sha256()
-    for part in parts:
-        for text, _ in part.samples:
-            stat = Path(text).stat()
-            digest.update(f"{Path(text).relative_to(root)}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode())
+def _digest(root: Path, paths: list[str]) -> str:
+    """Return what names the decoded images: each file's name, size and time, and what decodes them."""
+    digest = hashlib.sha256(f"{PIL.__version__} {SIZE}".encode())
+    for path in paths:
+        status = os.stat(path)
+        digest.update(f"{os.path.relpath(path, root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
     return digest.hexdigest()[:32]
 
 
-def _decoded(parts: Sequence[ImageFolder]) -> Arrays:
-    paths = [Path(text) for part in parts for text, _ in part.samples]
-    with ThreadPoolExecutor() as pool:
-        images = list(pool.map(_image, paths))
-    bad = [(path, image) for path, image in zip(paths, images, strict=True) if isinstance(image, str)]
-    if bad:
-        lines = [f"{path}: {reason}" for path, reason in bad[:BAD_FILES_NAMED]]
+def _decode_all(half: dict[str, _Half]) -> Arrays:
+    faults: list[Fault] = []
+    arrays: Arrays = {}
+    for name, part in half.items():
+        arrays[name], broken = _decode([Path(path) for path, _ in part.samples])
+        faults += broken
+    if faults:
         raise DataError(
-            *lines, f"{len(bad)} of {len(paths)} files cannot be read as images; mend or remove them"
+            f"{len(faults)} files are no images that can be read; mend or remove them:",
+            *(f"  {path}: {why}" for path, why in faults[:NUM_NAMED]),
+            *([f"  and {len(faults) - NUM_NAMED} more"] if len(faults) > NUM_NAMED else []),
         )
-    stacked = np.stack([image for image in images if not isinstance(image, str)])
-    num_train = len(parts[0].samples)
-    return {"train_images": stacked[:num_train], "test_images": stacked[num_train:]}
+    return arrays
 
 
-def _image(path: Path) -> NDArray[np.uint8] | str:
-    """The pixels [3, 32, 32], or what is wrong with the file."""
-    try:
-        with Image.open(path) as image:
-            rgb = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return str(error).split(" '")[0] or type(error).__name__
-    if rgb.size != (SIZE, SIZE):
-        rgb = rgb.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
-    return np.asarray(rgb).transpose(2, 0, 1).copy()
+def _decode(paths: list[Path]) -> tuple[NDArray[np.uint8], list[Fault]]:
+    images = np.zeros((len(paths), 3, SIZE, SIZE), dtype=np.uint8)
+
+    def fill(first: int) -> list[Fault]:
+        faults = []
+        for k, path in enumerate(paths[first : first + CHUNK], first):
+            try:
+                images[k] = _pixels(path)
+            except Exception as fault:  # a broken file can raise anything at all in Pillow's readers
+                faults.append((path, str(fault).removesuffix(f" {str(path)!r}") or type(fault).__name__))
+        return faults
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        broken = [fault for some in threads.map(fill, range(0, len(paths), CHUNK)) for fault in some]
+    return images, broken
+
+
+def _pixels(path: Path) -> NDArray[np.uint8]:
+    """Return one image, uint8 [3, 32, 32]."""
+    with Image.open(path) as image:
+        image.load()
+        if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip rather than scale
+            image = Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+        if image.mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")
+        image = image.convert("RGB")
+        if image.size != (SIZE, SIZE):
+            image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        return np.asarray(image).transpose(2, 0, 1)

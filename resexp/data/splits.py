@@ -1,16 +1,18 @@
 """A data set in its parts: what a run trains on, chooses by and is tested on."""
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
-from resexp.config import DataSection
+from resexp.config import DataName, DataSection
 from resexp.data import cifar10, crayons, folder
 from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.download import BRIEF
 from resexp.data.raw import Raw
-from resexp.errors import DataError
+from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
 
 
@@ -36,11 +38,20 @@ def load(section: DataSection) -> Splits:
     `auto` is CIFAR-10 if it lies in the root or can be downloaded without making anyone wait, else crayons.
     Raises DataError (exit 3) for data that is missing, broken or not to be had.
     """
-    root, note, name = Path(section.root), "", section.name
-    if name == "auto":
-        name, note = cifar10.choose(root)
-    raw = {"cifar10": cifar10.load, "crayons": lambda _: crayons.load(), "folder": folder.load}[name](root)
-    return split(raw, section, name=name, note=note)
+    root = Path(section.root)
+    if section.name == "auto":
+        name, raw, note = _auto(root)
+        return split(raw, section, name=name, note=note)
+    return split(SOURCES[section.name](root), section, name=section.name)
+
+
+def _auto(root: Path) -> tuple[DataName, Raw, str]:
+    """Return CIFAR-10 if it is on disk or comes quickly, else crayons and why."""
+    try:
+        return "cifar10", cifar10.load(root, patience=BRIEF), ""
+    except (DataError, ResourceError) as fault:
+        why = fault.lines[min(1, len(fault.lines) - 1)].strip()
+        return "crayons", crayons.load(), f"for want of CIFAR-10, {why}; get it with: {cifar10.REPAIR}"
 
 
 def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Splits:
@@ -67,3 +78,10 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     words = [section.normalize, *(one.fingerprint for one in parts)]
     fingerprint = hashlib.sha256(" ".join(words).encode()).hexdigest()
     return Splits(train, validation, test, name, raw.label, fingerprint, note)
+
+
+SOURCES: dict[DataName, Callable[[Path], Raw]] = {
+    "cifar10": cifar10.load,
+    "crayons": lambda root: crayons.load(),
+    "folder": folder.load,
+}

@@ -7,7 +7,7 @@ and after that nothing is used that IEEE 754 leaves open (no exp, no sin, no sum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 
 OUTSIDE = -1.0
 BEYOND = 8
@@ -77,7 +77,7 @@ def _press(path: Floats, radii: Floats, force: Floats, size: int) -> Floats:
 def draw_strokes(
     points: ArrayLike, radius: ArrayLike, *, size: int = 32, pressure: ArrayLike = 1.0
 ) -> Floats:
-    """Return even strokes with smooth edges: [N, size, size] in [0, 1], 0 paper, 1 full. Arguments as above."""
+    """Return even strokes with smooth edges, [N, size, size] in [0, 1], 1 full; arguments as above."""
     field = pressure_field(points, radius, size=size, pressure=pressure)
     return np.clip(field * np.float32(1.5) + np.float32(0.25), 0, 1)
 
