@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "resexp"
 FLOORS = [
-    ["errors", "seeds", "source", "complaints", "config", "shipped"],
+    ["errors", "seeds", "dialect", "source", "complaints", "shipped", "config"],
     ["records"],
     ["findings"],
     ["views"],

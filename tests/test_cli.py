@@ -1,0 +1,74 @@
+"""The commands as a user meets them: answers at once, one clear line for an error, its exit code."""
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import resexp
+
+
+def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "resexp", *words], capture_output=True, text=True, cwd=cwd)
+
+
+def test_help_answers_at_once(tmp_path: Path) -> None:
+    """0.3 s is the promise. Counted in processor time, the best of three: other programs may be running."""
+    spent = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command("--help", cwd=tmp_path)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent) < 0.3
+
+
+@pytest.mark.parametrize("words", [["--help"], ["validate", "plain20"], ["configs"], ["runs"]], ids=" ".join)
+def test_what_trains_nothing_never_imports_torch(words: list[str], tmp_path: Path) -> None:
+    script = "import sys; from resexp.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path)
+    assert result.stdout.splitlines()[-1] == "False", result.stderr
+
+
+def test_version_is_the_packages(tmp_path: Path) -> None:
+    assert command("--version", cwd=tmp_path).stdout == f"resexp {resexp.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["train"], 2, "--config"),
+        (["train", "--config", "plain2"], 2, "plain20"),
+        (["train", "--config", "plain20", "--set", "optim.lrr=1"], 2, "lr"),
+        (["train", "--config", "plain20", "--name", "../x"], 2, "name"),
+        (["compare", "plain", "plain"], 2, "twice"),
+        (["compare", "plain", "--vary", "model.norm"], 2, "KEY=VALUE"),
+        (["runs", "--status", "done"], 2, "finished"),
+        (["validate"], 2, "CONFIG"),
+        (["report", "nowhere"], 4, "nowhere"),
+        (["train", "--resume", "nowhere"], 4, "nowhere"),
+        (["board", "--runs-dir", "nowhere"], 2, "no such folder"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input_gets_one_clear_line_and_its_code(
+    words: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    result = command(*words, cwd=tmp_path)
+    assert result.returncode == code
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    assert "Traceback" in command("--debug", "validate", "nowhere.yaml", cwd=tmp_path).stderr
+
+
+def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:
+    for words in (["configs", "--json"], ["runs", "--json"], ["validate", "plain20", "--json"]):
+        json.loads(command(*words, cwd=tmp_path).stdout)
+    json.loads(command("validate", "--schema", cwd=tmp_path).stdout)

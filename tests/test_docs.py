@@ -1,0 +1,102 @@
+"""Every command that the README and the docs show is run, cut short, on crayons."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resexp.cli import app
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TINY = ["--set", "optim.steps=2", "--set", "optim.batch_size=8", "--set", "model.width=4"]
+TINY += ["--set", "data.validation=0", "--data", "crayons"]
+NEEDS_THE_WORLD = ("data fetch", "data verify", "board")
+"""Commands that wait for a network or a browser: only their options are checked."""
+
+
+def shown_commands() -> list[str]:
+    commands: dict[str, None] = {}
+    for page in PAGES:
+        for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text(), flags=re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("resexp "):
+                    commands[line.split("  #")[0].strip()] = None
+    return list(commands)
+
+
+def cut_short(command: str, folder: Path) -> list[str]:
+    """The same command with the data, depths, seeds and steps of a moment."""
+    words = shlex.split(command)[1:]
+    for option, least in (("--seeds", "1"), ("--depth", "8"), ("--data", "crayons")):
+        if option in words:
+            words[words.index(option) + 1] = least
+    while "--set" in words and any("data.root" in word or "optim." in word for word in words):
+        at = next(i for i, word in enumerate(words) if word.startswith(("data.root", "optim.")))
+        del words[at - 1 : at + 1]
+    if words[0] == "train":
+        words += ["--set", "model.depth=8", *TINY]
+    elif words[0] == "compare":
+        words += TINY + ([] if "--depth" in words else ["--depth", "8"])
+    elif words[0] == "gradients":
+        words += ["--data", "crayons", "--set", "model.width=4"]
+    return words
+
+
+def run(words: list[str]) -> None:
+    """Run a command in this process, where torch is imported already."""
+    app(words, standalone_mode=False)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished comparison, for the commands that look at one."""
+    folder = tmp_path_factory.mktemp("docs")
+    words = ["compare", "plain", "residual", "--depth", "8", "--name", "NAME", *TINY]
+    run([*words, "--runs-dir", str(folder / "runs")])
+    return folder
+
+
+def test_there_are_commands_to_run() -> None:
+    assert any(command.startswith("resexp compare plain residual") for command in shown_commands())
+    assert any(command.startswith("resexp train") for command in shown_commands())
+
+
+@pytest.mark.parametrize("command", shown_commands())
+def test_a_command_in_the_docs_runs(
+    command: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(place)
+    monkeypatch.setattr(sys, "argv", shlex.split(command))
+    words = shlex.split(command)[1:]
+    if " ".join(words).startswith(NEEDS_THE_WORLD):
+        run([*words[: 2 if words[0] == "data" else 1], "--help"])
+        return
+    if words[0] == "claims":
+        words = ["claims", "highway", "--seeds", "1"]
+    elif words[0] == "verify":
+        words = ["verify", str(next(place.glob("runs/NAME/plain-*")))]
+    elif "runs/NAME" in command or words[0] in ("validate", "configs", "runs", "--version"):
+        (place / "configs").exists() or (place / "configs").symlink_to(ROOT / "resexp" / "configs")
+    (place / "configs").exists() or (place / "configs").symlink_to(ROOT / "resexp" / "configs")
+    run(cut_short(shlex.join(["resexp", *words]), place))
+    printed = capsys.readouterr().out
+    if "--json" in words:
+        json.loads(printed)
+
+
+def test_every_command_explains_itself_with_an_example() -> None:
+    listing = subprocess.run(
+        [sys.executable, "-m", "resexp", "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    names = re.findall(r"^  ([a-z]+)  ", listing[listing.index("Commands:") :], flags=re.MULTILINE)
+    assert {"train", "compare", "board", "runs", "validate", "configs", "report"} <= set(names)
+    for name in [name for name in names if name != "data"] + ["data fetch", "data verify"]:
+        text = subprocess.run(
+            [sys.executable, "-m", "resexp", *name.split(), "--help"], capture_output=True, text=True, check=True
+        ).stdout
+        assert f"Example: resexp {name}" in " ".join(text.split()), name
