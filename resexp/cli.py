@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from resexp import __version__
-from resexp.errors import Exit, ResexpError, RunFolderError, UsageError
+from resexp.errors import Exit, InUseError, ResexpError, RunFolderError, UsageError
 from resexp.training.signals import SIGNALS, leave_at_once
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def train(
         if admission == "finished":
             _note(f"{folder}: {Run(folder).status} already; nothing to do")
         else:
-            data_name = Run(folder).manifest["data"]["name"] if admission == "resume" else made.data.name
-            _train(folder, made, made.data.model_copy(update={"name": data_name}))
+            _train(folder, made, Run(folder).data_section if admission == "resume" else made.data)
         _show_runs([Run(folder)], json_)
         if Run(folder).status == "diverged":
             raise typer.Exit(Exit.DIVERGED)
@@ -266,6 +265,35 @@ def board(
         raise UsageError(f"--runs-dir {runs_dir}: no such folder; train something first")
     arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
+
+
+@app.command("verify")
+def verify_run(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    json_: JsonOption = False,
+) -> None:
+    """Check a run: every digest again, and the steps between its last two checkpoints trained again.
+
+    Example: resexp verify runs/residual56
+    """
+    from resexp.records.folder import is_locked
+    from resexp.records.run import Run
+
+    data = Run(folder).data_section
+    if is_locked(folder):
+        raise InUseError(f"{folder}: still being written; verify it when it has stopped")
+    from resexp.data.splits import load
+    from resexp.study.verification import verify
+
+    checks = []
+    for check in verify(folder, lambda: load(data)):
+        checks.append(check._asdict())
+        if not json_:
+            print(f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}", flush=True)  # noqa: T201
+    if json_:
+        _print_json({"folder": str(folder), "checks": checks})
+    if broken := [check["what"] for check in checks if not check["holds"]]:
+        raise RunFolderError(f"{folder}: not what it says: {', '.join(broken)}")
 
 
 @app.command()

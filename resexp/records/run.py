@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from resexp.config import Config, load
+from resexp.config import Config, DataSection, load
 from resexp.errors import RunFolderError, UsageError
 from resexp.records.folder import is_locked
 
@@ -87,6 +87,11 @@ class Run:
             return load(self.folder / "config.yaml", [])
         except UsageError as error:
             raise RunFolderError(*error.lines) from error
+
+    @property
+    def data_section(self) -> DataSection:
+        """The images it began with: the config's, with `auto` as it was resolved then."""
+        return self.config.data.model_copy(update={"name": self.manifest["data"]["name"]})
 
     @cached_property
     def result(self) -> dict[str, Any] | None:
