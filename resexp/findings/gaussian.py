@@ -1,8 +1,8 @@
 """Distributions of activations as weighted points, and the Gaussian quadrature they come from.
 
-A distribution is an array [P] in rising order whose points carry the masses MASS. NODES is the standard normal
-one, so sqrt(q) * NODES has variance q, and a mean over it is a Gauss-Legendre quadrature, split at the kink of
-ReLU.
+A distribution is an array [P] in rising order whose points carry the masses MASS. NODES is the standard
+normal one, so sqrt(q) * NODES has variance q, and a mean over it is a Gauss-Legendre quadrature, split at the
+kink of ReLU.
 """
 
 import math
