@@ -1,8 +1,9 @@
 """The net: stem, three stages of blocks, head (He et al. 2015, section 4.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from resexp.config import ModelSection
@@ -59,6 +60,15 @@ class Network(nn.Module):
         for name, block in self.blocks():
             layers += [(f"{name}.conv{i}", layer) for i, (layer, _) in enumerate(block.layers(), start=1)]
         return [*layers, ("head", self.head)]
+
+    @torch.no_grad()
+    def take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy parameters and buffers in place from what `state_dict` returned. Raises KeyError for another net.
+
+        `load_state_dict` would ask for the counters of batches that `batch_norm` leaves out.
+        """
+        for name, tensor in self.state_dict().items():
+            tensor.copy_(tensors[name])
 
     def classify(self, x: Tensor) -> Tensor:
         """Logits from the last block's output [N, 4 * width, H / 4, W / 4]."""

@@ -118,8 +118,7 @@ class Engine:
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned. Raises KeyError when it is of another net."""
-        for name, tensor in self.net.state_dict().items():
-            tensor.copy_(state["net"][name])
+        self.net.take(state["net"])
         for name, parameter in self.net.named_parameters():
             if name in state["momentum"]:
                 buffer = state["momentum"][name].to(parameter.device)
