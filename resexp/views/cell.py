@@ -81,6 +81,20 @@ def lines_of(
     return [found for found in lines if found is not None]
 
 
+def smoothed(curve: Curve) -> Curve:
+    """Return the curve as means over a twentieth of its points: the noise of single batches hides the course.
+
+    Each mean stands at the middle of its window, so that nothing is moved in time.
+    """
+    width = len(curve) // 20
+    if width < 2:
+        return curve
+    x, y = np.array(list(curve)), np.array(list(curve.values()), dtype=np.float64)
+    means = np.convolve(y, np.ones(width) / width, mode="valid")
+    middles = x[(width - 1) // 2 :][: len(means)]
+    return dict(zip(middles.tolist(), means.tolist(), strict=True))
+
+
 def seeds_words(lines: Sequence[Line]) -> str:
     """Return how many seeds stand behind the lines: 'one seed', 'n = 5 seeds an arm'."""
     counts = {line.arm: line.n for line in lines if not line.singly}
@@ -93,12 +107,13 @@ def seeds_words(lines: Sequence[Line]) -> str:
 
 def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
     classes = next((entry.manifest["data"]["num_classes"] for entry, _ in read if entry.manifest), 0)
-    training = lines_of(read, lambda curves: curves.loss)
+    training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
         picture = loss_panel(training, _unnamed(test), colours, chance=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
-        yield figure(to_svg(picture, text), "Loss.", f"{about} · {seeds_words(training)}.")
+        note = f"{about} · {seeds_words(training)}. Training loss as running means."
+        yield figure(to_svg(picture, text), "Loss.", note)
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)

@@ -1,6 +1,6 @@
 """Depth against what was reached: the story of Fig. 6 of He et al. 2015, one pair of pictures a setting."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from resexp.findings.cells import DEPTH, short
 from resexp.views.cell import Colours
@@ -22,20 +22,31 @@ def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterato
     settings: dict[str, list[Entry]] = {}
     for cell in cells:
         rest = {short(key): value for key, value in cell.name.items() if key != DEPTH}
-        settings.setdefault(cell_words(rest, list(rest)), []).extend(cell.entries)
+        settings.setdefault(cell_words(rest), []).extend(cell.entries)
     for words, entries in settings.items():
         about = " · ".join(filter(None, (words, data)))
         for key, (title, ylabel, read) in MEASURES.items():
-            dots: dict[str, list[tuple[float, float]]] = {}
-            for entry in entries:
-                if entry.row["fate"] == "finished" and entry.row.get(key) is not None:
-                    dots.setdefault(entry.row["arm"], []).append((entry.row["depth"], read(entry.row[key])))
+            dots, stuck = (_dots(entries, fate, key, read) for fate in ("finished", "stuck"))
             lines = [found for arm, own in dots.items() if (found := _through(arm, own)) is not None]
             if any(len(found.x) > 1 for found in lines):
-                picture = to_svg(depth_panel(lines, dots, colours, ylabel), _course(lines, ylabel))
+                picture = to_svg(depth_panel(lines, dots, stuck, colours, ylabel), _course(lines, ylabel))
+                hollow = " Hollow: never left guessing, in no mean." if stuck else ""
                 yield figure(
-                    picture, title, f"{about} · {_seeds(dots)}; a dot a seed, lines through the means."
+                    picture,
+                    title,
+                    f"{about} · {_seeds(dots)}; a dot a seed, lines through the means.{hollow}",
                 )
+
+
+def _dots(
+    entries: Sequence[Entry], fate: str, key: str, read: Callable[[float], float]
+) -> dict[str, list[tuple[float, float]]]:
+    """A dot (depth, value) for each seed of that fate, by arm."""
+    dots: dict[str, list[tuple[float, float]]] = {}
+    for entry in entries:
+        if entry.row["fate"] == fate and entry.row.get(key) is not None:
+            dots.setdefault(entry.row["arm"], []).append((entry.row["depth"], read(entry.row[key])))
+    return dots
 
 
 def _through(arm: str, dots: Sequence[tuple[float, float]]) -> Line | None:

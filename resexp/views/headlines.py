@@ -1,4 +1,4 @@
-"""The findings of a comparison as short sentences, each on top of the recorded sentence it rests on.
+"""The findings of a comparison as short sentences, each on top of the recorded words it rests on.
 
 Nothing is judged here: every word comes from a verdict of comparison.json, and where that has none the
 sentence only states the numbers.
@@ -11,10 +11,12 @@ from resexp.findings.statistics import mean_estimate
 
 Row = Mapping[str, Any]
 
-GRADIENT = {
-    "vanishing": "vanishes",
-    "exploding": "explodes",
-    "healthy": "stays healthy",
+GRADIENT = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
+NO_WORD = {"one seed": "too close to 1 for a word from one seed"}
+FATES = {
+    "stuck": "never left guessing",
+    "diverged": "diverged",
+    "unfinished": "has not ended",
 }
 NORMS = {
     "none": "no normalisation",
@@ -28,66 +30,101 @@ INITS = {
     "default": "PyTorch's default init",
     "orthogonal": "orthogonal init",
 }
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Finding(NamedTuple):
-    """A sentence, and the recorded sentences it rests on."""
+    """A sentence, and the recorded words it rests on, a line each."""
 
     sentence: str
     evidence: tuple[str, ...]
 
 
-def cell_words(cell: Mapping[str, Any], shown: Sequence[str]) -> str:
-    """Return a cell in words, from those of its keys that are to be shown: 'depth 56, no normalisation'."""
+def cell_words(cell: Row) -> str:
+    """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
     words = {"norm": NORMS, "init": INITS}
-    parts = [words.get(key, {}).get(cell[key], f"{key} {cell[key]}") for key in shown if key in cell]
-    return ", ".join(parts)
+    return ", ".join(words.get(key, {}).get(value, f"{key} {value}") for key, value in cell.items())
 
 
 def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Finding]:
-    """Yield what the verdicts of one cell say, the outcome first and the gradients after it.
+    """Yield what the verdicts of one cell say: the outcome, what became of seeds, then the gradients.
 
-    runs: the cell's lines of comparison.json.
+    runs: the cell's lines of comparison.json; none for verdicts that span cells.
     """
-    for verdict in verdicts:
-        if verdict["about"] == "arms":
-            yield Finding(_outcome(verdict, runs), (verdict["sentence"],))
-    arms = dict.fromkeys(verdict["arm"] for verdict in verdicts if verdict["about"] == "gradient")
-    for arm in arms:
-        own = [verdict for verdict in verdicts if verdict["about"] == "gradient" and verdict["arm"] == arm]
-        yield Finding(_gradient(arm, own), tuple(verdict["sentence"] for verdict in own))
-    for verdict in verdicts:
-        if verdict["about"] == "degradation":
-            yield Finding(_degradation(verdict), (verdict["sentence"],))
-        elif verdict["about"] not in ("arms", "gradient"):
-            yield Finding(_first_upper(verdict["sentence"]), ())
+    of = {about: [verdict for verdict in verdicts if verdict["about"] == about] for about in ABOUT}
+    for verdict in of["arms"]:
+        yield Finding(_outcome(verdict, runs), (_bare(verdict),))
+    for verdict in of["seeds"]:
+        yield Finding(_fates(verdict, runs), (_bare(verdict),))
+    for arm in dict.fromkeys(verdict["arm"] for verdict in of["gradient"]):
+        own = [verdict for verdict in of["gradient"] if verdict["arm"] == arm]
+        yield Finding(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
+    for verdict in of["degradation"]:
+        yield Finding(_degradation(verdict), (verdict["sentence"],))
+    for verdict in of["shortcuts"]:
+        yield Finding("What the shortcuts save of it.", (verdict["sentence"],))
+
+
+ABOUT = ("arms", "seeds", "gradient", "degradation", "shortcuts")
+
+
+def size(value: float) -> str:
+    """Return a size as it is set in print: 0.33, 35, 8.2 × 10⁻²³; an exact zero is an underflow."""
+    if value == 0:
+        return "underflow"
+    if 0.01 <= abs(value) < 1000:
+        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
 
 
 def _outcome(verdict: Row, runs: Sequence[Row]) -> str:
-    """The outcome between two arms, with the word if there is one."""
-    arm, reference = verdict["arm"], verdict.get("reference") or _other(verdict["arm"], runs)
-    losses = f"training loss {_losses(arm, runs)} for {arm}, {_losses(reference, runs)} for {reference}"
+    arm, reference = verdict["arm"], next(iter(dict.fromkeys(run["arm"] for run in runs)), "the first arm")
+    steps = {run["steps"] for run in runs if run.get("steps") is not None}
+    after = f"After {next(iter(steps)):,} steps" if len(steps) == 1 else "At the end"
+    losses = f"{_loss(arm, runs)} for {arm}, {_loss(reference, runs)} for {reference}"
     match verdict.get("word"):
         case "lower" | "higher" as word:
-            return f"{_first_upper(arm)} ends {word} than {reference}: {losses}."
+            return f"{after} {arm} has a {word} training loss than {reference}: {losses}."
         case "not resolved":
-            return f"No difference between {arm} and {reference} is resolved: {losses}."
-    return f"{_first_upper(losses)} ({_too_few(verdict['n'])})."
+            return f"{after} no difference between {arm} and {reference} is resolved: training loss {losses}."
+    return f"{after} the training loss is {losses}{_few(verdict['n'])}."
+
+
+def _fates(verdict: Row, runs: Sequence[Row]) -> str:
+    own = [run for run in runs if run["arm"] == verdict["arm"]]
+    parts = []
+    for fate, words in FATES.items():
+        count = sum(run["fate"] == fate for run in own)
+        if count:
+            parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {words}")
+    named = "; ".join(parts).replace("1 of 1 seeds", "its one seed").replace("all of", "all")
+    return f"{_first_upper(verdict['arm'])}: {named or 'not every seed trained'}."
 
 
 def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
     """What the gradient does in one arm, at step 0 and at the last probe."""
+    name, words = _first_upper(arm), [verdict.get("word") or "not measured" for verdict in verdicts]
+    sizes = [f"T = {size(_ratio(verdict))}" for verdict in verdicts]
+    times = ["at step 0" if verdict.get("when") == "step 0" else "at the last probe" for verdict in verdicts]
+    if len(set(words)) == 1 and words[0] not in GRADIENT:
+        course = " and ".join(f"{amount} {time}" for amount, time in zip(sizes, times, strict=True))
+        return f"{name}: {course}; {NO_WORD.get(words[0], words[0])}."
     parts = []
-    for verdict in verdicts:
-        ratio = (verdict.get("transport") or {}).get("ratio")
-        size = f"T = {ratio:.2g}" if ratio is not None else "underflow"
-        word = verdict.get("word") or ""
-        if word in GRADIENT:
-            seeds = ", one seed" if verdict["n"] == 1 else ""
-            parts.append(f"{GRADIENT[word]} at {_when(verdict)} ({size}{seeds})")
+    for index, (word, amount, time) in enumerate(zip(words, sizes, times, strict=True)):
+        if word not in GRADIENT:
+            parts.append(f"has {amount} {time}, {NO_WORD.get(word, word)}")
         else:
-            parts.append(f"gets no word at {_when(verdict)} ({size}, {word})")
-    return f"{_first_upper(arm)}: the gradient {', and '.join(parts)}."
+            verb = "still" if index and word == words[index - 1] else GRADIENT[word]
+            parts.append(f"{verb} {time} ({amount})")
+    seed = " (one seed)" if {verdict["n"] for verdict in verdicts} == {1} else ""
+    return f"{name}: the gradient {' and '.join(parts)}{seed}."
+
+
+def _ratio(verdict: Row) -> float:
+    """T; 0 where every seed underflowed, so that there is no mean of its logarithm."""
+    ratio = (verdict.get("transport") or {}).get("ratio")
+    return 0.0 if ratio is None else float(ratio)
 
 
 def _degradation(verdict: Row) -> str:
@@ -101,31 +138,37 @@ def _degradation(verdict: Row) -> str:
             return f"No degradation of {arm} is resolved."
         case "not judged":
             return f"Degradation of {arm} is not judged."
-    return f"Whether {arm} degrades with depth gets no word ({_too_few(verdict['n'])})."
+    return f"Whether {arm} degrades with depth gets no word{_few(verdict['n'], ' with ')}."
 
 
-def _when(verdict: Row) -> str:
-    return "step 0" if verdict.get("when") == "step 0" else "the last probe"
-
-
-def _losses(arm: str, runs: Sequence[Row]) -> str:
+def _loss(arm: str, runs: Sequence[Row]) -> str:
+    """The mean over the seeds that trained; where none did, the number and what became of them."""
     own = [run for run in runs if run["arm"] == arm]
     kept = [run["final_loss"] for run in own if run["fate"] == "finished" and run["final_loss"] is not None]
     if kept:
         return f"{mean_estimate(kept).mean:.3f}"
-    fates = list(dict.fromkeys(run["fate"] for run in own))
-    known = [run["final_loss"] for run in own if run["final_loss"] is not None]
-    return " ".join([*(f"{min(known):.3f}" for _ in known[:1]), f"({' or '.join(fates)})"])
+    known = [run["final_loss"] for run in own if run.get("final_loss") is not None]
+    fates = " or ".join(dict.fromkeys(run["fate"] for run in own))
+    return f"{min(known):.3f} ({fates})" if known else f"not there ({fates or 'no run'})"
 
 
-def _other(arm: str, runs: Sequence[Row]) -> str:
-    """The arm that the others are set against: the first one."""
-    return next((run["arm"] for run in runs if run["arm"] != arm), arm)
-
-
-def _too_few(n: int) -> str:
+def _few(n: int, start: str = "; ") -> str:
+    """Why there is no word."""
     seeds = {0: "no seed trained on both sides", 1: "one seed"}.get(n, f"{n} seeds")
-    return f"{seeds}: too few for a word"
+    return f"{start}{seeds}" if start != "; " else f"; {seeds}, so no word"
+
+
+def _numbers(verdict: Row) -> str:
+    """A gradient's recorded numbers, under the heading that names arm and cell already."""
+    found = verdict.get("transport") or {}
+    return f"{verdict.get('when')}: {found['sentence']}" if "sentence" in found else verdict["sentence"]
+
+
+def _bare(verdict: Row) -> str:
+    """The recorded sentence without the cell it begins with: the heading names that."""
+    named = ", ".join(f"{key} {value}" for key, value in (verdict.get("cell") or {}).items())
+    sentence = verdict["sentence"].removeprefix(f"{verdict['arm']}, ")
+    return sentence.removeprefix(f"{named}: ")
 
 
 def _first_upper(text: str) -> str:

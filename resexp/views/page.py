@@ -4,6 +4,7 @@ The frame is one column of prose; what is wide (galleries, tables) may leave it.
 or dark setting, folds for a phone, and prints.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape as _escape
 
@@ -29,7 +30,7 @@ h1 { font-size: clamp(2rem, 6vw, 3rem); line-height: 1.12; font-weight: 600; let
   text-wrap: balance; }
 h2 { font-size: 1.5rem; line-height: 1.25; font-weight: 600; text-wrap: balance; }
 h3 { font: 600 0.95rem/1.4 var(--sans); margin-top: 1.4rem; }
-h1, h2, h3, p, li, dd, td, th, figcaption, summary { overflow-wrap: anywhere; }
+h1, h2, h3, p, dd, figcaption { overflow-wrap: anywhere; }
 .kicker { font: 600 0.8rem/1.4 var(--sans); letter-spacing: 0.09em; text-transform: uppercase;
   color: var(--soft); margin-bottom: 0.7rem; }
 .lead { font-size: 1.25rem; line-height: 1.5; color: var(--soft); }
@@ -50,14 +51,15 @@ figcaption b { color: var(--ink); }
 .swatch::before { content: ""; display: inline-block; width: 1.3em; height: 0; margin-right: 0.4em;
   vertical-align: 0.25em; border-top: 3px solid currentColor; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font: 0.9rem/1.4 var(--sans);
+table { border-collapse: collapse; width: 100%; font: 0.86rem/1.4 var(--sans);
   font-variant-numeric: tabular-nums; }
 caption { text-align: left; padding-bottom: 0.6rem; }
-th, td { padding: 0.45rem 0.7rem; text-align: left; vertical-align: top;
+th, td { padding: 0.45rem 0.5rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { font-weight: 600; }
-thead th { color: var(--soft); font-size: 0.82rem; vertical-align: bottom; border-bottom-color: var(--ink); }
-.number { text-align: right; }
+thead th { color: var(--soft); font-size: 0.8rem; vertical-align: bottom; border-bottom-color: var(--ink); }
+.number { text-align: right; white-space: nowrap; }
+.number span { display: block; color: var(--soft); font-size: 0.92em; }
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: 0.3rem 1.4rem;
   font: 0.95rem/1.5 var(--sans); }
 dt { color: var(--soft); }
@@ -65,8 +67,8 @@ dd { margin: 0; min-width: 0; }
 pre, code { font: 0.9rem/1.55 var(--mono); }
 pre { padding: 0.9rem 1.1rem; background: var(--card); border-radius: 6px; white-space: pre-wrap;
   overflow-wrap: anywhere; }
-.slider { position: sticky; bottom: 0; z-index: 1; display: flex; align-items: center; gap: 1.1rem;
-  padding: 0.7rem 0; background: var(--paper); border-top: 1px solid var(--line);
+.slider { position: sticky; top: 0; z-index: 1; display: flex; align-items: center; gap: 1.1rem;
+  padding: 0.6rem 0; background: var(--paper); border-block: 1px solid var(--line);
   font: 600 0.95rem/1.3 var(--sans); }
 .slider output { min-width: 7.5em; font-variant-numeric: tabular-nums; }
 .slider input { flex: 1; min-width: 0; height: 2rem; accent-color: var(--ink); }
@@ -75,12 +77,14 @@ html:not(.js) .slider { display: none; }
   body { padding-top: 2.5rem; font-size: 1.0625rem; }
   .finding { font-size: 1.15rem; }
   .stack thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-  .stack, .stack tbody, .stack tr, .stack td, .stack th { display: block; }
+  .stack, .stack caption, .stack tbody, .stack tr { display: block; overflow-wrap: anywhere; }
   .stack tr { padding: 0.8rem 0; border-bottom: 1px solid var(--line); }
-  .stack td, .stack th { display: flex; justify-content: space-between; gap: 1.2rem; padding: 0.12rem 0;
-    border: 0; text-align: right; }
+  .stack { font-size: 0.95rem; }
+  .stack td, .stack th { display: block; padding: 0.12rem 0; border: 0; text-align: right; }
+  .stack th { text-align: left; }
   .stack tbody th { font-size: 1.05rem; }
-  .stack td::before { content: attr(data-label); color: var(--soft); text-align: left; }
+  .number { white-space: normal; } .number span { display: inline; }
+  .stack td::before { content: attr(data-label); float: left; margin-right: 1.2rem; color: var(--soft); }
   dl { grid-template-columns: 1fr; gap: 0; }
   dd { margin-bottom: 0.6rem; } }
 @media print {
@@ -138,9 +142,9 @@ def subheading(text: str) -> str:
     return f"<h3>{escape(text)}</h3>"
 
 
-def finding(sentence: str, detail: str = "") -> str:
-    """Return a sentence that is an answer, with its small print."""
-    small = f"<small>{escape(detail)}</small>" if detail else ""
+def finding(sentence: str, *details: str) -> str:
+    """Return a sentence that is an answer, with its small print, a line each."""
+    small = "".join(f"<small>{escape(detail)}</small>" for detail in details if detail)
     return f'<p class="finding">{escape(sentence)}{small}</p>'
 
 
@@ -157,7 +161,7 @@ def gallery(figures: Iterable[str]) -> str:
 
 
 def slider(steps: Sequence[int], label: str) -> str:
-    """Return a slider over steps, for a script; without one it is not shown. Stands behind what it moves."""
+    """Return a slider over steps, for a script; without one it is not shown."""
     data = " ".join(map(str, steps))
     return (
         f'<div class="slider" data-steps="{data}"><output data-now>step {steps[0]}</output>'
@@ -182,7 +186,7 @@ def table(
     lines = []
     for first, *rest in rows:
         cells = "".join(
-            f'<td data-label="{escape(name)}"{n}>{escape(value)}</td>'
+            f'<td data-label="{escape(name)}"{n}>{_with_interval(value)}</td>'
             for name, value, n in zip(columns[1:], rest, number[1:], strict=True)
         )
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
@@ -191,6 +195,11 @@ def table(
         f'<div class="scroll{" wide" if wide else ""}">\n<table class="stack">\n{title}'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table>\n</div>"
     )
+
+
+def _with_interval(value: object) -> str:
+    """Escape a cell's text; an interval behind a number goes below it where the table is narrow."""
+    return re.sub(r" (\[[^\]]*\])$", r" <span>\1</span>", escape(value))
 
 
 def definitions(pairs: Iterable[tuple[str, object]]) -> str:

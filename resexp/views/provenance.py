@@ -15,16 +15,14 @@ def joined(values: Iterable[Any], nothing: str = "not recorded") -> str:
 
 
 def lead(entries: Sequence[Entry]) -> str:
-    """Return what was done, in two sentences: nets, steps, seeds, data."""
+    """Return what was done, in one sentence: runs, seeds, nets, steps, data."""
     rows = [entry.row for entry in entries]
+    count = f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}"
     configs = [entry.config for entry in entries if entry.config]
     manifests = [entry.manifest for entry in entries if entry.manifest]
     seeds = len({row["seed"] for row in rows})
     depths = sorted({row["depth"] for row in rows})
-    parts = [
-        f"{len(rows)} runs, {'one seed' if seeds == 1 else f'{seeds} seeds'} each" if seeds else "no runs"
-    ]
-    parts.append(f"depth {joined(depths)}")
+    parts = [f"depth {joined(depths)}"]
     if configs:
         steps = joined(f"{config.optim.steps:,}" for config in configs)
         batch = joined(config.optim.batch_size for config in configs)
@@ -33,8 +31,9 @@ def lead(entries: Sequence[Entry]) -> str:
         f"{manifest['data']['num_train']:,}" for manifest in manifests if "num_train" in manifest["data"]
     )
     data = joined(manifest["data"]["label"] for manifest in manifests)
-    tail = f" Trained on {data}, {images} images." if manifests else ""
-    return f"{parts[0][:1].upper()}{'; '.join(parts)[1:]}.{tail}"
+    tail = f", trained on {images} images of {data}" if manifests else ""
+    each = "one seed each" if seeds == 1 else f"{seeds} seeds each"
+    return f"{count}, {each}: {', '.join(parts)}{tail}."
 
 
 def differed(entries: Sequence[Entry]) -> str:
@@ -69,13 +68,13 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
             " ".join(_known(manifest.get(section), key) for key in keys).strip() for manifest in manifests
         )
 
-    created = sorted(str(manifest["created"]) for manifest in manifests if manifest.get("created"))
+    created = sorted(str(manifest["created"])[:16] for manifest in manifests if manifest.get("created"))
     pairs = [
         ("data", of("data", "label")),
         ("training images", of("data", "num_train")),
         ("test images", of("data", "num_test")),
         ("classes", of("data", "num_classes")),
-        ("fingerprint of the data", of("data", "fingerprint")),
+        ("their fingerprint", joined(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests)),
         ("device", of("execution", "device")),
         ("precision", of("execution", "precision")),
         ("execution", of("execution", "mode")),
@@ -84,7 +83,7 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         ("machine", joined(_text(manifest.get("machine", "")) for manifest in manifests)),
         ("versions", joined(_text(manifest.get("versions", "")) for manifest in manifests)),
         ("commit", joined(manifest.get("commit") or "not recorded" for manifest in manifests)),
-        ("begun", joined(dict.fromkeys([*created[:1], *created[-1:]]))),
+        ("begun", " to ".join(dict.fromkeys([*created[:1], *created[-1:]])).replace("T", " ")),
     ]
     return [(term, text) for term, text in pairs if text]
 

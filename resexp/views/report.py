@@ -42,6 +42,10 @@ for (const slider of document.querySelectorAll(".slider")) {
 }
 """
 
+TRANSPORT = (
+    "T compares the size of the gradient dE/dx at the stem with that at the last block: 1 means that all of "
+    "it arrives at the beginning of the net, 0.001 that a thousandth does."
+)
 GRADIENT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
     "1 means that nothing was lost on the way; the left end of a line is T."
@@ -87,7 +91,7 @@ def report(
     unread = [entry.fault for entry in entries if entry.fault] + [
         why for cell in pictures for why in cell.unread
     ]
-    title = " and ".join(arms)
+    title = " against ".join(arms)
     parts = [
         page.header(f"resexp · {data}", _first_upper(title), lead(entries)),
         page.section("What was found", *_findings(found, verdicts)),
@@ -111,13 +115,18 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
         own = [verdict for verdict in rest if cell.holds(verdict)]
         rest = [verdict for verdict in rest if verdict not in own]
         parts += _under(_words(cell) if cell.name else "", own, cell.entries)
-    parts += _under("across depths", rest, [])
-    return parts or [page.paragraph("Nothing yet: no run has ended.")]
+    across = dict.fromkeys(cell_words(verdict.get("cell") or {}) for verdict in rest)
+    for words in across:
+        own = [verdict for verdict in rest if cell_words(verdict.get("cell") or {}) == words]
+        parts += _under(", ".join(filter(None, ("across depths", words))), own, [])
+    if not parts:
+        return [page.paragraph("Nothing yet: no run has ended.")]
+    return [*parts, page.paragraph(TRANSPORT, kind="note")]
 
 
 def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> list[str]:
     parts = [
-        page.finding(found.sentence, " ".join(found.evidence))
+        page.finding(found.sentence, *found.evidence)
         for found in headlines(verdicts, [entry.row for entry in entries])
     ]
     return [page.subheading(_first_upper(heading)), *parts] if parts and heading else parts
@@ -157,7 +166,7 @@ def _drawn(
         heat = [page.paragraph(HEAT), page.gallery(all_of("heat"))]
         slider = page.slider(steps, "Probed step")
         yield page.section(
-            "The gradient on its way back", page.paragraph(GRADIENT), page.gallery(frames), slider
+            "The gradient on its way back", page.paragraph(GRADIENT), slider, page.gallery(frames)
         )
         yield page.section("The gradient over the training", *heat)
     if responses := all_of("responses"):
@@ -171,7 +180,7 @@ def _drawn(
 
 def _words(cell: Cell) -> str:
     name = {short(key): value for key, value in cell.name.items()}
-    return cell_words(name, list(name))
+    return cell_words(name)
 
 
 def _command(folder: Path) -> str:

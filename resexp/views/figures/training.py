@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -41,18 +40,27 @@ def error_panel(
 def depth_panel(
     lines: Sequence[Line],
     seeds: Mapping[str, Sequence[tuple[float, float]]],
+    stuck: Mapping[str, Sequence[tuple[float, float]]],
     colours: Mapping[str, str],
     ylabel: str,
 ) -> Figure:
-    """Draw a final number against depth: a line through the means, and a dot (depth, y) a seed."""
+    """Draw a final number against depth: a line through the means, and a dot (depth, y) a seed.
+
+    stuck: seeds that never left guessing; hollow, and in no mean.
+    """
     figure, axes = panel()
     for line in lines:
         colour = colours[line.arm]
         axes.plot(line.x, line.middle, color=colour, linewidth=1.8, label=line.label)
-        dots = np.array(seeds[line.arm])
-        marker = _marker(line, colours)
-        axes.scatter(dots[:, 0], dots[:, 1], s=22, color=colour, marker=marker, alpha=0.75, linewidths=0)
-    axes.set_xticks(sorted({float(x) for line in lines for x in line.x}))
+        x, y = zip(*seeds[line.arm], strict=True)
+        axes.plot(x, y, _marker(line.arm, colours), color=colour, markersize=5, markeredgewidth=0, alpha=0.7)
+    for arm, dots in stuck.items():
+        x, y = zip(*dots, strict=True)
+        hollow = {"color": colours[arm], "markerfacecolor": "none", "markersize": 5, "markeredgewidth": 1.2}
+        axes.plot(x, y, _marker(arm, colours), label=f"{arm} (stuck)", **hollow)
+    depths = {depth for dots in (*seeds.values(), *stuck.values()) for depth, _ in dots}
+    axes.set_xticks(sorted(depths))
+    axes.margins(x=0.08)
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     _finish(figure, axes, "depth (weighted layers)", ylabel)
     return figure
@@ -81,16 +89,16 @@ def legend(figure: Figure, axes: Axes) -> None:
 
 def _draw_all(axes: Axes, training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str]) -> None:
     for line in training:
-        draw(axes, line, colours[line.arm], marker=_marker(line, colours) if len(line.x) < 12 else None)
+        draw(axes, line, colours[line.arm], marker=_marker(line.arm, colours) if len(line.x) < 12 else None)
     for line in test:
-        draw(axes, line, colours[line.arm], dashed=True, marker=_marker(line, colours))
+        draw(axes, line, colours[line.arm], dashed=True, marker=_marker(line.arm, colours))
     for label, style in (("training", "-"), ("test", DASHES)):
         axes.plot([], [], color=SOFT, linewidth=1.2, linestyle=style, label=label)
 
 
-def _marker(line: Line, colours: Mapping[str, str]) -> str:
+def _marker(arm: str, colours: Mapping[str, str]) -> str:
     """One marker an arm, so that no line is told by its colour alone."""
-    return "os^Dvp"[list(colours).index(line.arm) % 6]
+    return "os^Dvp"[list(colours).index(arm) % 6]
 
 
 def _dotted(axes: Axes, y: float, text: str) -> None:
