@@ -6,41 +6,58 @@ from typing import Any
 
 from torch.utils.tensorboard.summary import scalar
 
+from resexp.config import Config
+from resexp.records.run import read_lines
+from resexp.training.dashboards import closing, heat_picture, opening, profile_scalars, size_picture
 from resexp.training.events import EventFile
 
 
 class Board:
     """Draws the rows of one run into an event file of its folder.
 
-    What an interrupted run drew at `purge_step` and later is hidden.
+    What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
+    pictures that are drawn from there on.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[str], *, purge_step: int | None) -> None:
+    def __init__(self, folder: Path, config: Config, layers: Sequence[str], *, purge_step: int) -> None:
+        self._config = config
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
+        self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
         self._events = EventFile(folder, purge_step=purge_step)
+        if purge_step == 0:
+            self._events.summaries(0, *opening(config))
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
         if row["kind"] == "step":
-            scalars |= {"loss/train": row["loss"], "learning_rate": row["lr"]}
+            scalars |= {"Loss/train": row["loss"], "learning_rate": row["lr"]}
             norms = row.get("gradient_norm", [])
             scalars |= dict(zip(self._tags, norms, strict=False))
             if norms:
-                total = sum(norm**2 for norm in norms) ** 0.5
-                scalars |= {"gradient/total": total}
+                scalars["gradient/total"] = sum(norm**2 for norm in norms) ** 0.5
                 if norms[-2]:
-                    scalars |= {"gradient/first_over_last": norms[0] / norms[-2]}
+                    scalars["gradient/weights_first_over_last"] = norms[0] / norms[-2]
         elif row["kind"] == "evaluation":
             for key, value in row.items():
                 name, _, quantity = key.rpartition("_")
                 if quantity in ("loss", "accuracy") and value is not None:
-                    tag = f"{quantity}/{name}" if name != "train" else f"{quantity}/train_evaluated"
-                    scalars[tag] = value
-        self._events.summaries(row["step"], *(scalar(tag, value) for tag, value in scalars.items()))
+                    scalars[f"{quantity.title()}/{'train_evaluated' if name == 'train' else name}"] = value
+            if row["step"] == self._config.optim.steps:
+                self._events.summaries(row["step"], *closing())
+        self._draw(row["step"], scalars)
 
     def profile(self, row: Mapping[str, Any]) -> None:
         """Draw a row of profile.jsonl."""
+        self._profile.append(dict(row))
+        self._draw(row["step"], profile_scalars(self._profile[-1]))
+        self._events.summaries(row["step"], size_picture(self._profile[-1], self._config))
+        # A tenth of a second each: the one of all steps is drawn when it is complete.
+        if row["step"] == self._config.optim.steps:
+            self._events.summaries(row["step"], heat_picture(self._profile, self._config))
+
+    def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
+        self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))
 
     def close(self) -> None:
         self._events.close()

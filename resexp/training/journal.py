@@ -41,7 +41,7 @@ class Journal:
                 opened.enter_context(Lines(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
                 for name in ("metrics", "profile")
             )
-            self._board = Board(folder, layers, purge_step=len(self.losses))
+            self._board = Board(folder, config, layers, purge_step=len(self.losses))
             opened.callback(self._board.close)
             self._files = opened.pop_all()
         self._draw_again(len(self.losses))

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -15,12 +16,14 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resexp.views.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress
-from resexp.views.figures.transport import power
+from resexp.views.figures.transport import heat_panel, power
 
 Row = Mapping[str, Any]
 MARKERS = {"plain": "o", "residual": "s"}
 MIN_DECADES = 1.5
 """Shown to both sides of 1, so that the scatter of a healthy gradient is not blown up."""
+HEAT_DECADES = 6.0
+"""Colours span 10^-6 to 10^6 in every run's own picture, so that pictures of different runs compare."""
 SHOWN = ("norm", "init", "activation")
 """Settings that name a row of panels always; these only where they differ:"""
 SHOWN_IF_VARIED = (
@@ -81,14 +84,14 @@ def step_figure(row: Row, *, kind: str, title: str) -> Figure:
     """Draw one row of profile.jsonl: the size of dE/dx at every output; in a residual net its two ways."""
     outputs = row["outputs"]
     split = [output for output in outputs if output["shortcut_share"] is not None]
-    figure = Figure(figsize=(5.4, 4.8 if split else 3.0), layout="constrained")
+    figure = Figure(figsize=(4.0, 4.6 if split else 2.8), layout="constrained")
     upper, *lower = figure.subplots(2 if split else 1, 1, squeeze=False, sharex=True).flat
     points = [_point(output, outputs[-1]) for output in outputs]
     dress(upper)
     _draw(upper, points, kind)
     upper.axhline(0, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
     _decades(upper, points)
-    upper.set_ylabel("size of dE/dx,\nlast block's output = 1")
+    upper.set_ylabel("size of dE/dx,\nlast block = 1")
     upper.set_title(title, loc="left")
     for axes in lower:
         dress(axes)
@@ -96,8 +99,8 @@ def step_figure(row: Row, *, kind: str, title: str) -> Figure:
         layers = [output["layer"] for output in split]
         for way, colour in (("shortcut", KIND_COLOURS["residual"]), ("branch", OTHER_COLOURS[3])):
             shares = [output[f"{way}_share"] for output in split]
-            axes.plot(layers, shares, color=colour, linewidth=1.6, label=f"through the {way}")
-        axes.set_ylabel("share of the gradient\nthat enters the block")
+            axes.plot(layers, shares, color=colour, linewidth=1.6, label=way)
+        axes.set_ylabel("share of the\nblock's gradient")
         axes.legend(frameon=False, fontsize=FONT_SIZE, labelcolor=INK, ncols=2, loc="best")
     bottom = lower[-1] if lower else upper
     bottom.set_xlabel("layer (1 = stem)")
@@ -176,3 +179,26 @@ def _handles(rows: Sequence[Row]) -> list[Line2D | Patch]:
     if any(point["underflows"] for row in rows for point in row["profile"]):
         handles.append(Line2D([], [], color=SOFT, marker="v", markersize=4, linestyle="", label="underflow"))
     return handles
+
+
+def heat_figure(rows: Sequence[Row], *, title: str) -> Figure:
+    """Draw rows of profile.jsonl, one column a probed step; the colours' range is the same for all runs.
+
+    What lies beyond the range has the colour of its end; black is left to underflow.
+    """
+    layers = np.array([float(output["layer"]) for output in rows[0]["outputs"]])
+    decades = np.full((len(layers), len(rows)), np.nan)
+    for column, row in enumerate(rows):
+        for line, output in enumerate(row["outputs"]):
+            point = _point(output, row["outputs"][-1])
+            if point.sizes is not None:
+                decades[line, column] = max(point.sizes[0], -HEAT_DECADES)
+            elif point.underflows:
+                decades[line, column] = -np.inf
+    figure = heat_panel(layers, [row["step"] for row in rows], decades, limit=HEAT_DECADES)
+    figure.set_size_inches(4.0, 3.4)
+    figure.axes[0].set_title(title, loc="left", fontsize=FONT_SIZE, color=INK)
+    figure.axes[1].set_title(
+        "size of dE/dx,\nlast block = 1", fontsize=FONT_SIZE - 1, color=SOFT, loc="right"
+    )
+    return figure
