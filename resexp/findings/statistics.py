@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-CONFIDENCE = 0.95
+ERROR_RATE = 0.05
 MIN_SEEDS_FOR_A_WORD = 5
 """Below it, 80% power needs a true difference of more than 1.7 standard deviations: intervals, no words."""
 
@@ -84,7 +84,7 @@ def difference_word(estimate: Estimate, adjusted_p: float | None) -> Word | None
     """Return the word a tested difference deserves; None with fewer than five seeds."""
     if estimate.n < MIN_SEEDS_FOR_A_WORD or adjusted_p is None or estimate.mean is None:
         return None
-    if adjusted_p >= 1 - CONFIDENCE:
+    if adjusted_p >= ERROR_RATE:
         return "not resolved"
     return "lower" if estimate.mean < 0 else "higher"
 
@@ -94,7 +94,7 @@ def _estimate(n: int, mean: float, test: Callable[[], Any]) -> Estimate:
         # Values that agree to the last digit are no fault: their interval has no width.
         warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
         result = test()
-        low, high = result.confidence_interval(confidence_level=CONFIDENCE)
+        low, high = result.confidence_interval(confidence_level=1 - ERROR_RATE)
     # Without any spread and any difference scipy's p is 0/0; nothing then speaks against "equal".
     p = 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
     if math.isnan(low):
