@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from scipy import stats
 
-ERROR_RATE = 0.05
+CONFIDENCE, ERROR_RATE = 0.95, 0.05
 MIN_SEEDS_FOR_A_WORD = 5
 """Below it, 80% power needs a true difference of more than 1.7 standard deviations: intervals, no words."""
 
@@ -94,7 +94,7 @@ def _estimate(n: int, mean: float, test: Callable[[], Any]) -> Estimate:
         # Values that agree to the last digit are no fault: their interval has no width.
         warnings.filterwarnings("ignore", "Precision loss occurred", RuntimeWarning)
         result = test()
-        low, high = result.confidence_interval(confidence_level=1 - ERROR_RATE)
+        low, high = result.confidence_interval(confidence_level=CONFIDENCE)
     # Without any spread and any difference scipy's p is 0/0; nothing then speaks against "equal".
     p = 1.0 if math.isnan(result.pvalue) else float(result.pvalue)
     if math.isnan(low):
