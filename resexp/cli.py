@@ -172,6 +172,63 @@ def compare(
 
 
 @app.command()
+def gradients(
+    kind: Annotated[str | None, typer.Option(help="plain, residual; commas between, as in all axes.")] = None,
+    depth: DepthOption = None,
+    norm: Annotated[str | None, typer.Option(help="batch, none, group, layer.")] = None,
+    activation: Annotated[
+        str | None, typer.Option(help="relu, sigmoid, tanh, leaky_relu, gelu, silu, identity.")
+    ] = None,
+    init: Annotated[str | None, typer.Option(help="he, xavier, default, orthogonal.")] = None,
+    order: Annotated[str | None, typer.Option(help="post (He 2015), pre (He 2016).")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", help="Another axis, e.g. model.width=16,32. Repeatable.")
+    ] = None,
+    seeds: SeedsOption = 5,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    data: DataOption = None,
+    name: NameOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    json_: JsonOption = False,
+) -> None:
+    """Measure the gradient at initialisation, layer by layer, over a grid of nets. Trains nothing.
+
+    Without options: both kinds, depths 8, 20, 56, with and without batch norm.
+
+    Example: resexp gradients --depth 8,20,56 --norm none,batch --activation relu,sigmoid
+    """
+    words = {"kind": kind, "norm": norm, "activation": activation, "init": init, "order": order}
+    named = [f"model.{key}={values}" for key, values in words.items() if values]
+    axes = _axes([*(vary or []), *named], depth)
+    from resexp.study.gradients import grid, run_gradients
+    from resexp.views.progress import display
+
+    cells = grid(config, _sets(set_, data), axes)
+    with display() as show:
+        command = ["resexp", *sys.argv[1:]]
+        folder = run_gradients(cells, seeds, runs_dir=runs_dir, name=name, command=command, show=show)
+    _show_gradients(folder, json_)
+
+
+def _show_gradients(folder: Path, as_json: bool) -> None:
+    from rich.console import Console
+
+    from resexp.records.run import read_json
+    from resexp.views.gradients_table import gradients_table, notes
+
+    document = read_json(folder / "gradients.json")
+    if as_json:
+        _print_json(document)
+        return
+    console = Console(highlight=False)
+    console.print(gradients_table(document))
+    for note in notes(document):
+        console.print(note, markup=False)
+    console.print(f"Figure: {folder / 'gradients.png'}", markup=False, soft_wrap=True)
+
+
+@app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="A comparison's folder.")],
     json_: JsonOption = False,
@@ -264,6 +321,7 @@ def board(
     if not runs_dir.is_dir():
         raise UsageError(f"--runs-dir {runs_dir}: no such folder; train something first")
     arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
+    arguments += ["--samples_per_plugin", "images=100"]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])
 
 
