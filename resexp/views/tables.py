@@ -272,9 +272,11 @@ def _or_nothing(text: Callable[[Any], str], value: Any) -> str:
 
 
 def _rich(names: Sequence[str], texts: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for name in names:
-        table.add_column(escape(name), justify="right" if name in numbers else "left", overflow="fold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name, *column in zip(names, *texts, strict=True):
+        word = max(map(len, " ".join([name, *column]).split()))  # a narrow terminal folds between words
+        justify = "right" if name in numbers else "left"
+        table.add_column(escape(name), justify=justify, overflow="fold", min_width=min(word, 40))
     for line in texts:
         table.add_row(*map(escape, line))
     return table
