@@ -41,9 +41,7 @@ CLAIMS: dict[str, Claim] = {
     "shattering": later("shattering"),
 }
 SEEDS: dict[str, int] = dict.fromkeys(CLAIMS, 5) | {
-    "three-convs": 3,
     "activation": 3,
     "small-responses": 3,
-    "shattering": 3,
 }
 """How many seeds a claim takes unless told otherwise: five where a minute has room for them."""

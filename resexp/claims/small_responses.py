@@ -1,0 +1,295 @@
+"""Small responses: do a trained residual net's branches do so little that one of them can be taken out?
+
+He et al. 2015, Fig. 7: a residual net's layers answer with a smaller standard deviation than a plain net's.
+Veit et al. 2016: one block of a trained residual net can be deleted and the error hardly rises; delete one of
+a plain net and it guesses. Here a pair of twins is trained until both know the drawings, and then every block
+that keeps the shape is taken out in turn. Both nets are without a block in the same way: it passes on its
+input. (In the residual net that is the shortcut alone: the input comes from a ReLU, so the ReLU after the
+addition does nothing to it.)
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import Literal, NamedTuple
+
+from torch import nn
+
+from resexp.claims.brief import Drawings, drawings, train
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.wording import spelled
+from resexp.data.batches import in_place, render, sample
+from resexp.findings.statistics import Estimate, mean_estimate, paired_difference
+from resexp.nets.network import Network
+from resexp.probes.profile import gradient_profile
+from resexp.training.evaluation import evaluate
+from resexp.views.figures.trained_claims import lesions_figure, responses_figure
+
+KINDS = ("plain", "residual")
+MODEL = {"depth": 14, "width": 16}
+OPTIM = {
+    "steps": 400,
+    "batch_size": 64,
+    "lr": 0.1,
+    "schedule": {"name": "cosine", "warmup_steps": 40},
+}
+NUM_TESTED = 1_000
+PROBE = 128
+ENOUGH = 0.8
+"""Test accuracy both nets of a pair must pass before a lesion says anything."""
+HARDLY = 0.10
+"""A lesion hardly matters if it adds less than this to the error."""
+RUIN = 0.5
+"""A lesion is ruin if it goes more than this part of the way from the error before to guessing."""
+Statistics = Literal["running", "batch"]
+STATISTICS: tuple[Statistics, ...] = ("running", "batch")
+"""Batch norm with what training collected, or with what the lesioned net now sees: the first can only know
+the net as it was."""
+
+
+class Patient(NamedTuple):
+    """One trained net, before and after."""
+
+    accuracy: float
+    error: Mapping[Statistics, float]
+    """on the tested drawings, in [0, 1], nothing taken out"""
+    without: Mapping[Statistics, Mapping[str, float]]
+    """the error without each block that can be taken out"""
+    response: Mapping[str, float]
+    """standard deviation of R(x) of each block, after the norm and before the addition or ReLU"""
+
+
+Pairs = Mapping[int, Mapping[str, Patient]]
+"""By seed and kind."""
+
+
+def claim(seeds: Sequence[int], report: Report) -> Finding:
+    """Train a pair a seed and take it apart. About two minutes for three seeds."""
+    images = drawings()
+    pairs: dict[int, dict[str, Patient]] = {}
+    whole = len(seeds) * len(KINDS)
+    for i, seed in enumerate(seeds):
+        pairs[seed] = {}
+        for j, kind in enumerate(KINDS):
+            done = i * len(KINDS) + j
+            trained = train(
+                images.train, MODEL | {"kind": kind}, OPTIM, seed=seed,
+                progress=lambda part, done=done: report((done + 0.8 * part) / whole),
+            )  # fmt: skip
+            pairs[seed][kind] = examine(trained.engine.net, images)
+            report((done + 1) / whole)
+    return _finding(pairs, 1 / images.test.num_classes)
+
+
+def examine(net: Network, images: Drawings) -> Patient:
+    """Measure a trained net, whole and without each removable block in turn. Nothing in it is changed."""
+    # The same drawings for all, in an order of chance: statistics of a batch must be of all classes.
+    tested = sample(len(images.test.labels), NUM_TESTED)
+
+    def error(net: Network, statistics: Statistics) -> float:
+        return 1 - evaluate(deepcopy(net).train(statistics == "batch"), images.test, tested).accuracy
+
+    lesioned = {name: without(net, name) for name in removable(net)}
+    batch = render(images.train, in_place(sample(len(images.train.labels), PROBE)))
+    outputs = gradient_profile(deepcopy(net).train(), batch)["outputs"]
+    return Patient(
+        accuracy=evaluate(deepcopy(net).eval(), images.test).accuracy,
+        error={way: error(net, way) for way in STATISTICS},
+        without={way: {name: error(left, way) for name, left in lesioned.items()} for way in STATISTICS},
+        response={output["name"]: output["response_std"] for output in outputs[1:]},
+    )
+
+
+def removable(net: Network) -> list[str]:
+    """Return the names of the blocks that keep the shape; without another the net does not fit together."""
+    return [name for name, block in net.blocks() if block.same_shape]
+
+
+def without(net: Network, name: str) -> Network:
+    """Return a copy of the net in which this block passes on its input."""
+    lesioned = deepcopy(net)
+    stage, index = name.split(".")
+    getattr(lesioned, stage)[int(index)] = nn.Identity()
+    return lesioned
+
+
+def _finding(pairs: Pairs, chance: float) -> Finding:
+    guessing = 1 - chance
+    trained = [seed for seed, pair in pairs.items() if all(p.accuracy > ENOUGH for p in pair.values())]
+    patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in KINDS}
+    response = paired_difference(
+        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(KINDS))
+    )
+    lesions: dict[Statistics, Lesions] = {way: _lesions(patients, way, guessing) for way in STATISTICS}
+    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in KINDS}
+    return Finding(
+        name="small-responses",
+        claim=(
+            "The branches of a trained residual net do little: they answer more weakly than a plain net's "
+            "layers, and any one of them can be taken out; take one out of a plain net and it guesses."
+        ),
+        source="He et al. 2015, Fig. 7; Veit et al. 2016",
+        answer=answer(len(trained), response, lesions),
+        sentence=_sentence(len(trained), len(pairs), response, lesions, known),
+        setup=(
+            f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
+            f"of 16x16: {OPTIM['steps']} steps of {OPTIM['batch_size']}, learning rate {OPTIM['lr']}. Each "
+            "block that keeps the shape is taken out in turn, the rest left as it is; the error is that on "
+            f"{NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) and "
+            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}."
+        ),
+        measurements=(
+            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in KINDS),
+            *(
+                Measurement.of(f"error added by a lesion, {kind}, {way} statistics", of.added[kind], "share")
+                for way, of in lesions.items()
+                for kind in KINDS
+            ),
+            *(
+                Measurement.of(
+                    f"way to guessing that a lesion goes, {kind}, {way} statistics", of.way[kind], "share"
+                )
+                for way, of in lesions.items()
+                for kind in KINDS
+            ),
+            Measurement.of("std of R(x), residual minus plain, mean over blocks", response, "std"),
+        ),
+        pictures=_pictures(patients, guessing) if trained else (),
+        details={
+            "enough": ENOUGH,
+            "counted": trained,
+            "pairs": {
+                str(seed): {kind: patient._asdict() for kind, patient in pair.items()}
+                for seed, pair in pairs.items()
+            },
+        },
+    )
+
+
+class Lesions(NamedTuple):
+    """What lesions do under one kind of statistics, mean over the blocks of a net."""
+
+    added: Mapping[str, Estimate]
+    """to the error, by kind"""
+    way: Mapping[str, Estimate]
+    """from the error before to that of guessing, by kind"""
+
+
+def _lesions(patients: Mapping[str, Mapping[int, Patient]], way: Statistics, guessing: float) -> Lesions:
+    added, share = {}, {}
+    for kind, of_kind in patients.items():
+        rises = [
+            (_mean(p.without[way].values()) - p.error[way], guessing - p.error[way]) for p in of_kind.values()
+        ]
+        added[kind] = mean_estimate([rise for rise, _ in rises])
+        share[kind] = mean_estimate([rise / room for rise, room in rises])
+    return Lesions(added, share)
+
+
+def holds(lesions: Lesions) -> bool | None:
+    """Whether a lesion hardly matters to the residual net and is ruin to the plain; None: not resolved."""
+    residual, plain = lesions.added["residual"].interval, lesions.way["plain"].interval
+    if residual is None or plain is None:
+        return None
+    if residual[1] < HARDLY and plain[0] > RUIN:
+        return True
+    return False if residual[0] > HARDLY or plain[1] < RUIN else None
+
+
+def smaller(response: Estimate) -> bool | None:
+    """Whether the residual net's responses are the smaller ones; None: not resolved."""
+    if response.interval is None or response.interval[0] <= 0 <= response.interval[1]:
+        return None
+    return response.interval[1] < 0
+
+
+def answer(num_trained: int, response: Estimate, lesions: Mapping[Statistics, Lesions]) -> Answer:
+    """Say of all three parts together: the responses, and the lesions with either statistics."""
+    if num_trained == 0:
+        return "not trained enough to say"
+    parts = [smaller(response), *map(holds, lesions.values())]
+    if all(parts):
+        return "holds"
+    if any(parts) and None not in parts:
+        return "holds only if"
+    return "not resolved" if None in parts else "does not hold"
+
+
+def _sentence(
+    num_trained: int,
+    num_pairs: int,
+    response: Estimate,
+    lesions: Mapping[Statistics, Lesions],
+    known: Mapping[str, Estimate],
+) -> str:
+    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in KINDS)
+    head = f"{num_trained} of {num_pairs} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
+    if num_trained == 0:
+        return f"{head}: a lesion would say nothing of nets that know so little."
+    parts = [f"{head}; n = {num_trained}."]
+    for way, of in lesions.items():
+        verdict = {
+            True: "as Veit et al. found",
+            False: f"not the small harm (below {HARDLY:.0%}) against ruin (above {RUIN:.0%}) of the claim",
+            None: "not resolved",
+        }[holds(of)]
+        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in KINDS}
+        share = spelled(of.way["plain"], ".0f", scale=100)
+        parts.append(
+            f"Without one block, {way} statistics: the residual net errs in {added['residual']} more of 100 "
+            f"drawings, the plain one in {added['plain']}, {share}% of the way to guessing: {verdict}."
+        )
+    verdict = {
+        True: "smaller than a plain one's, as in Fig. 7",
+        False: f"larger than a plain one's after {OPTIM['steps']} steps, unlike Fig. 7, after 64,000",
+        None: f"not told apart from a plain one's after {OPTIM['steps']} steps (Fig. 7 is after 64,000)",
+    }[smaller(response)]
+    parts.append(f"A residual branch's response is {verdict}: std {spelled(response)} beside the plain one.")
+    return " ".join(parts)
+
+
+def _pictures(patients: Mapping[str, Mapping[int, Patient]], guessing: float) -> tuple[Picture, ...]:
+    n = len(patients["plain"])
+    some = next(iter(patients["plain"].values()))
+    blocks = list(some.response)
+    ways = {
+        f"{way} statistics": {
+            kind: (
+                100 * _mean(p.error[way] for p in of_kind.values()),
+                {b: [100 * p.without[way][b] for p in of_kind.values()] for b in some.without[way]},
+            )
+            for kind, of_kind in patients.items()
+        }
+        for way in STATISTICS
+    }
+    responses = {
+        kind: {block: [p.response[block] for p in of_kind.values()] for block in blocks}
+        for kind, of_kind in patients.items()
+    }
+    return (
+        Picture(
+            lesions_figure(blocks, ways, guessing=100 * guessing),
+            f"Test error without one block, a dot a net (n = {n} a kind). Dashed: nothing taken out; dotted: "
+            "guessing. A strided block cannot be taken out.",
+            " ".join(
+                f"{way}, {kind}: {error:.0f}% whole; "
+                + ", ".join(f"{_mean(dots):.0f}% without {block}" for block, dots in without.items())
+                + "."
+                for way, of_way in ways.items()
+                for kind, (error, without) in of_way.items()
+            ),
+        ),
+        Picture(
+            responses_figure(blocks, responses),
+            f"How strongly each block answers: the standard deviation of R(x), after the norm, a dot a net "
+            f"(n = {n} a kind).",
+            " ".join(
+                f"{kind}: " + ", ".join(f"{block} {_mean(dots):.2f}" for block, dots in of_kind.items()) + "."
+                for kind, of_kind in responses.items()
+            ),
+        ),
+    )
+
+
+def _mean(values: Iterable[float]) -> float:
+    values = list(values)
+    return sum(values) / len(values)
