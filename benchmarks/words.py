@@ -54,7 +54,9 @@ def measured(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--depth", default="8,20,56")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--data", default="crayons")
@@ -71,7 +73,8 @@ def main() -> int:
         differing += differs
         keys = ("kind", "order", "norm", "activation", "init")
         net = " ".join(f"{row[key]:8}" for key in keys)
-        print(f"{row['depth']:3} {net} {row['sentence']}" + (f"  <-- expected: {expected}" if differs else ""))  # noqa: T201
+        remark = f"  <-- expected: {expected}" if differs else ""
+        print(f"{row['depth']:3} {net} {row['sentence']}{remark}")  # noqa: T201
     print(f"{differing} differ; {time.perf_counter() - began:.0f} s")  # noqa: T201
     return min(differing, 1)
 
