@@ -29,7 +29,8 @@ data_app = typer.Typer(help="CIFAR-10: get it, or check what is there.", no_args
 app.add_typer(data_app, name="data")
 
 ConfigOption = Annotated[
-    str | None, typer.Option("--config", help="A YAML file, or the name of a shipped config (see `resexp configs`).")
+    str | None,
+    typer.Option("--config", help="A YAML file, or the name of a shipped config (see `resexp configs`)."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a config key, e.g. optim.lr=0.05. Repeatable.")
@@ -41,7 +42,8 @@ DataOption = Annotated[
     str | None, typer.Option("--data", help="cifar10, crayons, folder or auto: short for --set data.name=...")
 ]
 DepthOption = Annotated[
-    str | None, typer.Option("--depth", help="Depths, comma-separated, e.g. 20,56: short for --vary model.depth=...")
+    str | None,
+    typer.Option("--depth", help="Depths, comma-separated, e.g. 20,56: short for --vary model.depth=..."),
 ]
 SeedsOption = Annotated[
     int, typer.Option("--seeds", min=1, max=1000, help="How many seeds, counted up from the config's.")
@@ -73,7 +75,10 @@ def train(
     name: NameOption = None,
     resume: Annotated[
         str | None,
-        typer.Option("--resume", help="A run folder to go on with; or `auto`: the one this config belongs to, if it is there."),
+        typer.Option(
+            "--resume",
+            help="A run folder to go on with; or `auto`: the one this config belongs to, if it is there.",
+        ),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
@@ -90,14 +95,20 @@ def train(
     sets = _sets(set_, data)
     if resume not in (None, "auto"):
         if config or sets or name:
-            raise UsageError("train --resume RUN goes on with that run as it is: no --config, --set, --data or --name")
+            raise UsageError(
+                "train --resume RUN goes on with that run as it is: no --config, --set, --data or --name"
+            )
         folder = Path(resume)
         if not (folder / "config.yaml").is_file():
-            raise RunFolderError(f"{folder}: no run to go on with, it holds no config.yaml; see `resexp runs`")
+            raise RunFolderError(
+                f"{folder}: no run to go on with, it holds no config.yaml; see `resexp runs`"
+            )
         made = Run(folder).config
     else:
         if config is None:
-            raise UsageError("train needs --config FILE (or a shipped name, see `resexp configs`), or --resume RUN")
+            raise UsageError(
+                "train needs --config FILE (or a shipped name, see `resexp configs`), or --resume RUN"
+            )
         made = load(config, [*sets, *([f"name={name}"] if name else [])])
         folder = child(runs_dir, made.name)
     with locked(folder):
@@ -212,20 +223,15 @@ def gradients(
 
 
 def _show_gradients(folder: Path, as_json: bool) -> None:
-    from rich.console import Console
-
     from resexp.records.run import read_json
     from resexp.views.gradients_table import gradients_table, notes
+    from resexp.views.terminal import show
 
     document = read_json(folder / "gradients.json")
     if as_json:
         _print_json(document)
         return
-    console = Console(highlight=False)
-    console.print(gradients_table(document))
-    for note in notes(document):
-        console.print(note, markup=False)
-    console.print(f"Figure: {folder / 'gradients.png'}", markup=False, soft_wrap=True)
+    show(gradients_table(document), *notes(document), f"Figure: {folder / 'gradients.png'}")
 
 
 @app.command()
@@ -244,20 +250,16 @@ def report(
 
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
-    from rich.console import Console
-
     from resexp.records.run import read_json
     from resexp.views.tables import comparison_table
+    from resexp.views.terminal import show
 
     document = read_json(folder / "comparison.json")
     if as_json:
         _print_json(document)
         return
-    console = Console(highlight=False)
-    console.print(comparison_table(folder))
-    for verdict in document["verdicts"]:
-        console.print(verdict["sentence"], markup=False)
-    console.print(f"Report: {folder / 'report.html'}", markup=False, soft_wrap=True)
+    sentences = [verdict["sentence"] for verdict in document["verdicts"]]
+    show(comparison_table(folder), *sentences, f"Report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -266,7 +268,8 @@ def claims(
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Which claims; all if none is named.")
     ] = None,
     seeds: Annotated[
-        int | None, typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 3 or 5, as its minute allows.")
+        int | None,
+        typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 3 or 5, as its minute allows."),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
@@ -294,18 +297,14 @@ def claims(
 
 
 def _show_claims(documents: list[dict[str, Any]], root: Path, as_json: bool) -> None:
-    from rich.console import Console
-
     from resexp.views.claims_table import claims_table
+    from resexp.views.terminal import show
 
     if as_json:
         _print_json({"findings": documents})
         return
-    console = Console(highlight=False)
-    console.print(claims_table(documents))
-    for document in documents:
-        console.print(f"{document['name']}: {document['answer']}. {document['sentence']}", markup=False)
-    console.print(f"Page: {root / 'claims.html'}", markup=False, soft_wrap=True)
+    answers = [f"{one['name']}: {one['answer']}. {one['sentence']}" for one in documents]
+    show(claims_table(documents), *answers, f"Page: {root / 'claims.html'}")
 
 
 @app.command()
@@ -388,14 +387,13 @@ def runs(
 
 
 def _show_runs(found: list[Any], as_json: bool) -> None:
-    from rich.console import Console
-
     from resexp.views.tables import run_rows, runs_table
+    from resexp.views.terminal import show
 
     if as_json:
         _print_json(run_rows(found))
     else:
-        Console(highlight=False).print(runs_table(found))
+        show(runs_table(found))
 
 
 @app.command()
@@ -430,16 +428,15 @@ def configs(json_: JsonOption = False) -> None:
 
     Example: resexp configs
     """
-    from rich.console import Console
-
     from resexp.shipped import shipped
     from resexp.views.tables import plain_table
+    from resexp.views.terminal import show
 
     rows = [{"name": name, "question": question} for name, question in shipped()]
     if json_:
         _print_json(rows)
     else:
-        Console(highlight=False).print(plain_table(rows))
+        show(plain_table(rows))
 
 
 @data_app.command()
