@@ -4,11 +4,12 @@ from rich.console import Console
 from rich.table import Table
 
 TABLE_WIDTH = 120
+"""Columns a table gets at least: one that a narrow terminal cuts off would mislead, so it wraps instead."""
 
 
 def show(table: Table, *sentences: str) -> None:
-    """Print on stdout. A table is given 120 columns at least: cut off by a narrow terminal it would mislead."""
+    """Print on stdout."""
+    Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
     console = Console(highlight=False)
-    console.print(table, width=max(console.width, TABLE_WIDTH), crop=False)
     for sentence in sentences:
         console.print(sentence, markup=False, soft_wrap=True)
