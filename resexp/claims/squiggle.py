@@ -1,0 +1,271 @@
+"""The article's picture: a block is given half a squiggle and has to hand on the whole.
+
+The block is dense (every pixel reaches every other), because the missing half can not be told from what lies
+within a few pixels. Every squiggle is one wave, so that its first half says how it goes on.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.fitting import ARMS, PLAIN, RESIDUAL, ZERO, OpenBlock, Pairs, fit, make_blocks, one_thread
+from resexp.claims.halves import DRAWN, MISSING, PARTS, SIZE, WHOLE, WORDED, crayon, draw, error_parts
+from resexp.claims.over_seeds import BySeed, Differences, differences, measurement, shown, too_few
+from resexp.claims.wording import listed
+from resexp.data.strokes import paper_grain
+from resexp.findings.statistics import Word
+from resexp.nets.blocks import Block
+from resexp.seeds import derive
+from resexp.views.figures.claims import GRAPHITE, colour_of, curves_figure, sheets_figure
+
+NUM_TRAINING, NUM_CHOOSING, NUM_HELD_OUT = 2048, 128, 256
+STEPS, BATCH_SIZE = 300, 32
+LOOKS = (0, 10, 30, 100, 300)
+RATES = (0.005, 0.015, 0.045)
+ALONE_STEPS, ALONE_LOOK = 40, 20
+UNIT = "of just copying"
+TASK = ("given", "wanted")
+AGAINST: dict[Word | None, str] = {"lower": "better", "higher": "worse", "not resolved": "not told apart"}
+
+
+class Course(NamedTuple):
+    """An arm over its training: errors by step, part and seed, and what it drew of one held-out squiggle."""
+
+    rate: float
+    errors: dict[int, dict[str, dict[int, float]]]
+    drawn: dict[int, Tensor]
+
+    @property
+    def last(self) -> dict[str, dict[int, float]]:
+        return self.errors[max(self.errors)]
+
+
+def claim(seeds: Sequence[int], report: Report) -> Finding:
+    """Train the three arms on half squiggles and see which half each of them gets wrong."""
+    with one_thread():
+        data = {what: [draw(s, what, n) for s in seeds] for what, n in SETS.items()}
+        courses = {
+            arm: learn(arm, seeds, data, lambda done, i=i: report((i + done) / 5))
+            for i, arm in enumerate(ARMS)
+        }
+        blocked = learn(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
+        alone = {arm: learn_one(arm, seeds, data) for arm in ARMS}
+    found = judged(courses)
+    answer, sentence = judge(courses, found, blocked)
+    return Finding(
+        name="squiggle",
+        claim="A plain block must draw the whole shape; a residual block only draws what is missing.",
+        source="article",
+        answer=answer,
+        sentence=sentence,
+        setup=(
+            f"Drawings of {SIZE} x {SIZE} pixels: given is the left half of a wave in crayon, wanted the "
+            "whole wave. "
+            "Every block is two layers that join all pixels to all, with a ReLU between; the residual ones "
+            "add "
+            "their input, the third starts with its last layer at zero. Same first weights, same drawings, "
+            f"{STEPS} steps of {BATCH_SIZE} drawings; for each block the best of the learning rates "
+            f"{', '.join(map(str, RATES))}, chosen on other drawings. The error is the squared difference on "
+            f"{NUM_HELD_OUT} squiggles that were never trained on, in units of the error of handing on the "
+            "half "
+            "as it came. Pixels that are right in the given half are 'already drawn', pixels to be added are "
+            "'missing', the rest is 'blank'."
+        ),
+        measurements=measurements(courses, found, blocked, alone),
+        pictures=pictures(courses, data["held out"][0]),
+        details={
+            "seeds": list(seeds),
+            "rates": {arm: course.rate for arm, course in courses.items()},
+            "errors": {
+                arm: {
+                    str(step): {part: list(v.values()) for part, v in parts.items()}
+                    for step, parts in c.errors.items()
+                }
+                for arm, c in courses.items()
+            },
+            "zero start with a ReLU after the addition": {
+                part: list(v.values()) for part, v in blocked.last.items()
+            },
+            "one drawing alone": {arm: list(each.values()) for arm, each in alone.items()},
+        },
+    )
+
+
+SETS = {"training": NUM_TRAINING, "choosing": NUM_CHOOSING, "held out": NUM_HELD_OUT}
+
+
+def learn(
+    arm: str,
+    seeds: Sequence[int],
+    data: dict[str, list[Pairs]],
+    report: Report,
+    *,
+    kind: type[Block] = OpenBlock,
+) -> Course:
+    """Train one arm. kind: Block puts its ReLU after the addition."""
+    training = dict(zip(seeds, data["training"], strict=True))
+    choosing, held_out = (
+        Pairs(*(torch.stack(part) for part in zip(*data[what], strict=True)))
+        for what in ("choosing", "held out")
+    )
+
+    def batch(seed: int, step: int) -> Pairs:
+        chance = torch.Generator().manual_seed(derive(seed, "squiggle", "batch", step))
+        some = torch.randint(NUM_TRAINING, (BATCH_SIZE,), generator=chance)
+        return Pairs(*(part[some] for part in training[seed]))
+
+    result = fit(
+        lambda seed: dense(arm, seed, kind), seeds, RATES, batch,
+        steps=STEPS, looks=LOOKS, choosing=choosing, held_out=held_out, report=report,
+    )  # fmt: skip
+    errors = {
+        step: {
+            part: dict(zip(seeds, each, strict=True)) for part, each in error_parts(made, held_out).items()
+        }
+        for step, made in result.outputs.items()
+    }
+    return Course(result.rate, errors, {step: made[0, 0] for step, made in result.outputs.items()})
+
+
+def learn_one(arm: str, seeds: Sequence[int], data: dict[str, list[Pairs]]) -> dict[int, float]:
+    """Return each seed's error, after ALONE_LOOK steps on a single squiggle, on that squiggle."""
+    one = {
+        seed: Pairs(*(part[:1] for part in pairs))
+        for seed, pairs in zip(seeds, data["training"], strict=True)
+    }
+    both = Pairs(*(torch.stack(part) for part in zip(*one.values(), strict=True)))
+    result = fit(
+        lambda seed: dense(arm, seed), seeds, RATES, lambda seed, step: one[seed],
+        steps=ALONE_STEPS, looks=(ALONE_LOOK, ALONE_STEPS), choosing=both, held_out=both,
+    )  # fmt: skip
+    return dict(zip(seeds, error_parts(result.outputs[ALONE_LOOK], both)[WHOLE], strict=True))
+
+
+def dense(arm: str, seed: int, kind: type[Block] = OpenBlock) -> nn.Module:
+    """Return one block whose layers join every pixel to every pixel."""
+    pixels = SIZE * SIZE
+    return make_blocks(arm, seed, pixels, lambda: nn.Linear(pixels, pixels), kind=kind)
+
+
+def judged(courses: dict[str, Course]) -> Differences[tuple[str, str]]:
+    """Return the differences to the plain block by (arm, part)."""
+    pairs: dict[tuple[str, str], tuple[BySeed, BySeed]] = {
+        (arm, part): (courses[arm].last[part], courses[PLAIN].last[part])
+        for arm in (RESIDUAL, ZERO)
+        for part in (WHOLE, *PARTS)
+    }
+    return differences(pairs)
+
+
+def judge(
+    courses: dict[str, Course], found: Differences[tuple[str, str]], blocked: Course
+) -> tuple[Answer, str]:
+    """Say which half a residual block draws better than a plain one, and from where it has to start."""
+    words = {key: word for key, (_, word) in found.items()}
+    n = len(courses[PLAIN].last[WHOLE])
+    if None in words.values():
+        return "not resolved", too_few(n)
+
+    def against(arm: str, part: str) -> str:
+        theirs, plain = (shown(courses[each].last[part]) for each in (arm, PLAIN))
+        return f"{AGAINST[words[arm, part]]} on {WORDED[part]} ({theirs} against {plain})"
+
+    residual, zero = (
+        listed(against(arm, part) for part in (DRAWN, MISSING, WHOLE)) for arm in (RESIDUAL, ZERO)
+    )
+    return answer_of(words), (
+        f"Against the plain block the residual block is {residual}. Started at zero it is {zero}. With a "
+        "ReLU after "
+        f"the addition the zero start misses {shown(blocked.last[MISSING])} of the missing half: where "
+        "paper is "
+        f"exactly 0, that ReLU lets no gradient through. Errors in units of just copying, n = {n}."
+    )
+
+
+def answer_of(words: dict[tuple[str, str], Word | None]) -> Answer:
+    """Return the answer from the words for (arm, part), each against the plain block."""
+    if None in words.values():
+        return "not resolved"
+    copies = words[RESIDUAL, DRAWN] == "lower"
+    draws = words[RESIDUAL, MISSING] == "lower"
+    whole = words[RESIDUAL, WHOLE] == "lower"
+    if copies and draws and whole:
+        return "holds"
+    if copies or whole or words[ZERO, WHOLE] == "lower":
+        return "holds only if"
+    return "does not hold" if words[RESIDUAL, WHOLE] == "higher" else "not resolved"
+
+
+def measurements(
+    courses: dict[str, Course],
+    found: Differences[tuple[str, str]],
+    blocked: Course,
+    alone: dict[str, dict[int, float]],
+) -> tuple[Measurement, ...]:
+    """Return all of it for the table, the whole drawing first."""
+    rows = [
+        measurement(f"error on {WORDED[part]}: {arm}", list(courses[arm].last[part].values()), UNIT)
+        for part in (WHOLE, *PARTS)
+        for arm in ARMS
+    ]
+    rows += [
+        Measurement.of(f"{arm} minus plain, on {WORDED[part]}", estimate, UNIT)
+        for (arm, part), (estimate, _) in found.items()
+    ]
+    rows.append(
+        measurement(
+            "error on the missing half: zero start, ReLU after the addition",
+            list(blocked.last[MISSING].values()),
+            UNIT,
+        )
+    )
+    rows += [
+        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", list(each.values()), UNIT)
+        for arm, each in alone.items()
+    ]
+    return tuple(rows)
+
+
+def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
+    """Return the drawings side by side, then the error on each part over the steps."""
+    chance = np.random.default_rng(derive(0, "squiggle", "paper"))
+    grain = paper_grain(chance)
+    given, wanted = (crayon(part[0], grain, chance) for part in held_out)
+    sheets = {arm: [crayon(drawn, grain, chance) for drawn in c.drawn.values()] for arm, c in courses.items()}
+    colours = {arm: colour_of(arm, ARMS) for arm in ARMS}
+    task = sheets_figure({"given": [given], "wanted": [wanted]}, [""], colours=dict.fromkeys(TASK, GRAPHITE))
+    course = sheets_figure(sheets, [f"step {step}" if step else "start" for step in LOOKS], colours=colours)
+    drawings = (
+        Picture(
+            task,
+            "The task, with a squiggle no block was trained on: given its left half, hand on the whole.",
+            "Two sheets of paper: half a wave in crayon, and the whole wave.",
+        ),
+        Picture(
+            course,
+            "The same squiggle as each block draws it while it learns (first seed). The plain block begins "
+            "with "
+            "nothing and has to learn the copying too. The residual ones have the half from the start, but "
+            "random first weights scribble over it.",
+            "A grid of crayon drawings, a column a block, a row a step: the plain block's half wave appears "
+            "slowly, the residual blocks' is there at once.",
+        ),
+    )
+    return drawings + tuple(curve(part, courses) for part in PARTS)
+
+
+def curve(part: str, courses: dict[str, Course]) -> Picture:
+    """Return the error on one part over the steps."""
+    by_arm = {
+        arm: {step: list(e[part].values()) for step, e in c.errors.items()} for arm, c in courses.items()
+    }
+    ends = ", ".join(f"{arm} {shown(course.last[part])}" for arm, course in courses.items())
+    return Picture(
+        curves_figure(by_arm, f"error: {part}", names=ARMS),
+        f"The error on {WORDED[part]}, in units of just copying; bands are the range of the seeds.",
+        f"Error on {WORDED[part]} over the steps; at the end {ends}.",
+    )
