@@ -1,0 +1,164 @@
+"""Trains in forked children: imports are paid once, so that a run can be killed many times a second.
+
+As a program it is the server: a JSON object a line on stdin asks for one run, one on stdout says how it ended.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+TESTS = Path(__file__).parents[1]
+
+
+class End(NamedTuple):
+    """How a child ended."""
+
+    code: int
+    """exit code; minus the signal that killed it"""
+    seconds: float
+    cpu: float
+    """seconds of processor time"""
+    stderr: str
+    trace: list[str]
+    """the calls that touched the disk, if it lived to tell"""
+
+
+class Server:
+    """Starts the server and asks it for runs."""
+
+    def __enter__(self) -> Self:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "harness.server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=TESTS.parent,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin and self._process.stdout
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def train(
+        self,
+        folder: Path,
+        changes: dict[str, Any] | None = None,
+        *,
+        signals: Sequence[tuple[float, int]] = (),
+        point: int | None = None,
+        how: str = "kill",
+        limit: tuple[str, int] | None = None,
+    ) -> End:
+        """Train `tiny_config(**changes)` in `folder` from where it is.
+
+        signals: seconds to wait before each, and which. point, how: see `Points`. limit: a resource's name
+        in `resource` and its value.
+        """
+        assert self._process.stdin and self._process.stdout
+        request = {
+            "folder": str(folder),
+            "changes": changes or {},
+            "signals": list(signals),
+            "point": point,
+            "how": how,
+            "limit": limit,
+        }
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return End(**json.loads(self._process.stdout.readline()))
+
+
+def serve() -> None:
+    """Answer until stdin ends."""
+    import torch
+    from conftest import make_splits, tiny_config
+
+    from resexp.training.loop import run
+
+    torch.set_num_threads(1)
+    splits = make_splits()
+    with tempfile.TemporaryDirectory() as folder:  # what is set up on first use is then there for every child
+        run(tiny_config(), Path(folder), splits)
+    for line in sys.stdin:
+        request = json.loads(line)
+        folder = Path(request["folder"])
+        log, trace = (folder.parent / f"{folder.name}.{end}" for end in ("stderr", "trace"))
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        trace.unlink(missing_ok=True)
+        began = time.perf_counter()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), 2)
+                code = _child(request, folder, splits, trace)
+            except BaseException:
+                sys.excepthook(*sys.exc_info())
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        for delay, number in request["signals"]:
+            time.sleep(delay)
+            os.kill(pid, number)  # not reaped yet, so it is still this child's number
+        _, status, usage = os.wait4(pid, 0)
+        end = End(
+            code=os.waitstatus_to_exitcode(status),
+            seconds=time.perf_counter() - began,
+            cpu=usage.ru_utime + usage.ru_stime,
+            stderr=log.read_text() if log.exists() else "",
+            trace=trace.read_text().splitlines() if trace.exists() else [],
+        )
+        print(json.dumps(end._asdict()), flush=True)  # noqa: T201
+
+
+def _child(request: dict[str, Any], folder: Path, splits: Any, trace: Path) -> int:
+    """What `resexp train --resume auto` does, without the command line and the loading of images."""
+    import resource
+
+    from conftest import tiny_config
+
+    from harness.points import Points
+    from resexp.errors import ResexpError
+    from resexp.records.admission import admit
+    from resexp.records.folder import locked
+    from resexp.training.loop import run
+    from resexp.training.signals import SIGNALS, leave_at_once, stop_on_signals
+
+    for number in SIGNALS:
+        signal.signal(number, leave_at_once)
+    if request["limit"]:
+        name, value = request["limit"]
+        resource.setrlimit(getattr(resource, name), (value, value))
+    changes = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in request["changes"].items()
+    }
+    config = tiny_config(**changes)
+    points = Points(request["point"], request["how"])
+    code = 0
+    try:
+        with locked(folder):
+            if admit(folder, config, resume=True) != "finished":
+                with stop_on_signals() as stop:
+                    run(config, folder, splits, stop=stop)
+    except ResexpError as error:
+        print(*error.lines, sep="\n", file=sys.stderr)  # noqa: T201
+        code = int(error.code)
+    if request["point"] is None and not request["limit"]:
+        trace.write_text("\n".join(points.trace))
+    return code
+
+
+if __name__ == "__main__":
+    serve()
