@@ -99,7 +99,7 @@ def train(
                 "train --resume RUN goes on with that run as it is: no --config, --set, --data or --name"
             )
         folder = Path(resume)
-        if not (folder / "config.yaml").is_file():
+        if not os.path.isfile(folder / "config.yaml"):  # False, too, where one may not look
             raise RunFolderError(
                 f"{folder}: no run to go on with, it holds no config.yaml; see `resexp runs`"
             )

@@ -129,8 +129,9 @@ def locked(folder: Path) -> Iterator[None]:
 
     lockf on an open file: it goes with the process however that dies, and no child inherits it.
     """
-    if folder.is_symlink():
-        raise RunFolderError(f"{folder}: a symbolic link; name the folder it leads to")
+    with disk_errors(folder):
+        if folder.is_symlink():
+            raise RunFolderError(f"{folder}: a symbolic link; name the folder it leads to")
     ensure(folder)
     lock = folder / "lock"
     if _identity(lock) in _held:

@@ -38,7 +38,7 @@ def reference(server: Server, root: Path, changes: Mapping[str, Any] = SHORT) ->
 def kill_at_random(
     server: Server, root: Path, num: int, seed: int, changes: Mapping[str, Any] = SHORT
 ) -> Tally:
-    """Send `num` SIGKILLs at random moments, to runs that are resumed until they end, and compare each of them."""
+    """Send SIGKILLs at random moments, to runs that are resumed until they end, and compare them all."""
     folder, end = reference(server, root, changes)
     chance, kills, faults, runs = random.Random(seed), 0, list[str](), 0
     while kills < num:
@@ -74,7 +74,7 @@ def break_at_points(
 def signal_at_random(
     server: Server, root: Path, num: int, seed: int, changes: Mapping[str, Any] = SHORT
 ) -> Tally:
-    """Send SIGINT or SIGTERM, once or twice, at random moments; the exit code tells which, and nothing is lost."""
+    """Send SIGINT or SIGTERM, once or twice, at random moments; the exit code tells which."""
     folder, end = reference(server, root, changes)
     chance, stopped, faults, runs = random.Random(seed), 0, list[str](), 0
     while stopped < num:

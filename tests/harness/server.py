@@ -1,6 +1,6 @@
 """Trains in forked children: imports are paid once, so that a run can be killed many times a second.
 
-As a program it is the server: a JSON object a line on stdin asks for one run, one on stdout says how it ended.
+As a program it is the server: a line of JSON on stdin asks for one run, one on stdout says how it ended.
 """
 
 import json
@@ -46,7 +46,8 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
@@ -66,7 +67,8 @@ class Server:
         signals: seconds to wait before each, and which. point, how: see `Points`. limit: a resource's name
         in `resource` and its value.
         """
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         request = {
             "folder": str(folder),
             "changes": changes or {},
