@@ -284,6 +284,13 @@ def test_where_theory_is_silent_no_number_is_made_up(model):
     assert (prediction.factor, prediction.ratio, prediction.profile) == (None, None, ())
 
 
+def test_a_layer_and_its_net_are_silent_together():
+    assert layer_factor(norm="group", activation="relu", init="he") is None
+    assert layer_factor(norm="none", activation="silu", init="he") is None
+    residual = predict(kind="residual", depth=20, norm="none", activation="silu", init="he")
+    assert residual.factor is not None  # the shortcut carries the signal's size
+
+
 def test_a_ratio_that_no_float_holds_is_none_while_its_profile_stays():
     prediction = predict(kind="plain", depth=602, norm="none", activation="sigmoid", init="default")
     assert prediction.ratio is None

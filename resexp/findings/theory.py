@@ -116,12 +116,9 @@ def predict(
     Input channels are taken to have mean square 1, as normalised images have.
     """
     del learn_branch_scale
-    if norm not in NORMS:
-        return _nothing(f"a {norm} norm averages over too few channels for the wide limit")
-    if kind == "plain" and norm == "none" and init == "he" and activation in ("silu", "gelu"):
-        return _nothing(
-            f"with {activation} and He init the factor hangs on the size of the signal, which drifts"
-        )
+    obstacle = _obstacle(norm, activation, init)
+    if obstacle is not None and (kind == "plain" or norm not in NORMS):
+        return _nothing(obstacle)
     rules = _Rules(kind, order, shortcut, norm, init, ACTIVATIONS[activation], branch_scale, shortcut_scale)
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
@@ -138,7 +135,7 @@ def predict(
 
 def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
     """Return by how much one layer, deep inside a plain stage, multiplies N; None where theory is silent."""
-    if norm not in NORMS:
+    if _obstacle(norm, activation, init) is not None:
         return None
     phi, size = ACTIVATIONS[activation], conv_size(init, 1, 1)
     if norm != "none":
@@ -165,6 +162,15 @@ def conv_size(init: str, channels_in: int, channels_out: int, kernel: int = 9) -
             # Rows [channels_out, fan_in] of length 1, or columns where there are more rows than columns.
             return min(1.0, fan_in / channels_out)
     raise ValueError(f"unknown init {init!r}")
+
+
+def _obstacle(norm: str, activation: str, init: str) -> str | None:
+    """Return why a plain net has no prediction; None where it has one."""
+    if norm not in NORMS:
+        return f"a {norm} norm averages over too few channels for the wide limit"
+    if norm == "none" and init == "he" and activation in ("silu", "gelu"):
+        return f"with {activation} and He init the factor hangs on the size of the signal, which drifts"
+    return None
 
 
 def _nothing(reason: str) -> Prediction:
