@@ -46,7 +46,7 @@ class RunFolderError(ResexpError):
     code = Exit.RUN_FOLDER
 
 
-class Diverged(ResexpError):
+class Diverged(ResexpError):  # noqa: N818 a result, not a mistake
     """A loss or a gradient stopped being finite."""
 
     code = Exit.DIVERGED
@@ -64,13 +64,13 @@ class InUseError(ResexpError):
     code = Exit.IN_USE
 
 
-class Interrupted(ResexpError):
+class Interrupted(ResexpError):  # noqa: N818
     """Ctrl-C: the step was finished and saved."""
 
     code = Exit.INTERRUPTED
 
 
-class Terminated(ResexpError):
+class Terminated(ResexpError):  # noqa: N818
     """SIGTERM: the step was finished and saved."""
 
     code = Exit.TERMINATED

@@ -1,11 +1,20 @@
 """Tiny data and configs that the tests share."""
 
+import itertools
+from pathlib import Path
+
 import pytest
 import torch
 
 from resexp.config import Config
 from resexp.data.datasets import dataset, fingerprint, statistics
 from resexp.data.splits import Splits
+from resexp.findings.comparison import compare
+from resexp.findings.reading import summary_of
+from resexp.records.folder import write_json
+from resexp.records.run import Run
+from resexp.training.loop import run
+from resexp.views.report import write_report
 
 
 def make_splits(num_train: int = 64, num_test: int = 32, num_classes: int = 4, seed: int = 0) -> Splits:
@@ -44,3 +53,20 @@ def tiny_config(**changes: object) -> Config:
         else:
             top[key] = value
     return Config.model_validate({**tree, **top})
+
+
+@pytest.fixture(scope="session")
+def comparison(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path:
+    """A comparison folder with real runs: plain and residual, depths 8 and 14, two norms, two seeds."""
+    folder = tmp_path_factory.mktemp("comparison")
+    runs = []
+    for norm, init in (("none", "default"), ("batch", "he")):
+        for depth, kind, seed in itertools.product((8, 14), ("plain", "residual"), (0, 1)):
+            model = {"model__kind": kind, "model__depth": depth, "model__norm": norm, "model__init": init}
+            run_folder = folder / f"{kind}-d{depth}-{norm}-s{seed}"
+            run(tiny_config(name=run_folder.name, seed=seed, **model), run_folder, splits)
+            runs.append(summary_of(Run(run_folder), arm=kind, beside=folder))
+    write_json(folder / "comparison.json", compare(runs).to_json())
+    write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
+    write_report(folder)
+    return folder

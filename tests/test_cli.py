@@ -28,8 +28,11 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words", [["--help"], ["validate", "plain20"], ["configs"], ["runs"]], ids=" ".join)
 def test_what_trains_nothing_never_imports_torch(words: list[str], tmp_path: Path) -> None:
-    script = "import sys; from resexp.cli import app; app(sys.argv[1:], standalone_mode=False); print('torch' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path)
+    script = "import sys; from resexp.cli import app; app(sys.argv[1:], standalone_mode=False)"
+    script += "; print('torch' in sys.modules)"
+    result = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path
+    )
     assert result.stdout.splitlines()[-1] == "False", result.stderr
 
 

@@ -43,7 +43,9 @@ def test_depth_counts_the_weighted_layers(convs_per_block: int, order: str, shor
     assert set(names) == counted
 
 
-@pytest.mark.parametrize("model", [{}, {"order": "pre"}, {"norm": "none", "init": "default"}, {"norm": "group"}])
+@pytest.mark.parametrize(
+    "model", [{}, {"order": "pre"}, {"norm": "none", "init": "default"}, {"norm": "group"}]
+)
 def test_same_seed_gives_bit_equal_twins(model: dict[str, object]) -> None:
     plain, residual = (net_of(kind=kind, **model).state_dict() for kind in ("plain", "residual"))
     assert plain.keys() == residual.keys()
@@ -135,8 +137,9 @@ def test_init_has_the_stated_variance(init: str, variance) -> None:
 
 
 def test_biases_begin_at_zero_except_pytorchs_own() -> None:
-    assert not net_of(norm="none", init="he").stem.conv.bias.any()
-    assert net_of(norm="none", init="default").stem.conv.bias.any()
+    for init, drawn in (("he", False), ("xavier", False), ("orthogonal", False), ("default", True)):
+        biases = [p for name, p in net_of(norm="none", init=init).named_parameters() if name.endswith("bias")]
+        assert all(bias.any().item() == drawn for bias in biases)
 
 
 def test_default_init_is_pytorchs() -> None:

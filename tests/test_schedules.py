@@ -11,7 +11,9 @@ from resexp.training.schedules import SCHEDULES, learning_rate
 def test_the_papers_recipe_falls_at_its_milestones() -> None:
     optim = OptimSection()
     rates = {step: learning_rate(optim, step) for step in (0, 31_999, 32_000, 47_999, 48_000, 63_999)}
-    assert rates == pytest.approx({0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001, 63_999: 0.001})
+    assert rates == pytest.approx(
+        {0: 0.1, 31_999: 0.1, 32_000: 0.01, 47_999: 0.01, 48_000: 0.001, 63_999: 0.001}
+    )
 
 
 def test_the_papers_warm_up_for_110_layers_goes_back_to_the_full_rate() -> None:

@@ -73,7 +73,9 @@ def test_losses_and_norms_are_those_of_a_loop_written_out(tmp_path: Path, splits
 
 
 def test_extremes_are_those_of_every_step_since_the_row_before(tmp_path: Path, splits: Splits) -> None:
-    every = {row["step"]: row for row in trained(tmp_path / "1", tiny_config(record__every=1), splits).rows("step")}
+    every = {
+        row["step"]: row for row in trained(tmp_path / "1", tiny_config(record__every=1), splits).rows("step")
+    }
     before = -1
     for row in trained(tmp_path / "5", tiny_config(record__every=5), splits).rows("step"):
         window = [every[step]["gradient_norm"] for step in range(before + 1, row["step"] + 1)]
@@ -101,7 +103,9 @@ def test_scores_are_means_over_the_images(splits: Splits) -> None:
     with torch.no_grad():
         logits = net(images)
     assert scores.loss == pytest.approx(F.cross_entropy(logits, splits.test.labels).item(), rel=1e-5)
-    right = sum(int(row.argmax()) == label for row, label in zip(logits, splits.test.labels.tolist(), strict=True))
+    right = sum(
+        int(row.argmax()) == label for row, label in zip(logits, splits.test.labels.tolist(), strict=True)
+    )
     assert scores.accuracy == right / len(splits.test.labels)
 
 

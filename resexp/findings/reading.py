@@ -10,7 +10,7 @@ from resexp.records.run import Run
 def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
     """Return the run's summary; its folder is given relative to `beside`.
 
-    Raises RunFolderError where the record cannot be read. A run that has not ended has a status and no scores.
+    Raises RunFolderError where the record cannot be read. A run that has not ended has no scores yet.
     """
     result = run.result or {}
     model = run.config.model

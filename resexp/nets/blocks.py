@@ -48,7 +48,7 @@ class PadShortcut(nn.Module):
 
 
 class ProjectionShortcut(nn.Sequential):
-    """Option B: a strided 1x1 convolution; normalised in post order, where the sum is not normalised again."""
+    """Option B: a strided 1x1 convolution; normalised in post order, where the sum is not again."""
 
     def __init__(self, channels_in: int, channels_out: int, stride: int, *, norm: Norm, order: Order) -> None:
         super().__init__()

@@ -56,14 +56,14 @@ class Network(nn.Module):
 
     def weighted_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Return the layers that `depth` counts, named, in depth order."""
-        layers = [("stem.conv", self.stem.conv)]
+        layers: list[tuple[str, Any]] = [("stem.conv", self.stem.conv)]
         for name, block in self.blocks():
             layers += [(f"{name}.conv{i}", layer) for i, (layer, _) in enumerate(block.layers(), start=1)]
         return [*layers, ("head", self.head)]
 
     @torch.no_grad()
     def take(self, tensors: Mapping[str, Tensor]) -> None:
-        """Copy parameters and buffers in place from what `state_dict` returned. Raises KeyError for another net.
+        """Copy parameters and buffers in place from a `state_dict`. Raises KeyError for another net.
 
         `load_state_dict` would ask for the counters of batches that `batch_norm` leaves out.
         """

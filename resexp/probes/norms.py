@@ -10,7 +10,8 @@ def norms(tensors: Sequence[Tensor]) -> Tensor:
     """Return the L2 norm of each tensor, float64 [len(tensors)], on their device and without a sync."""
     if not tensors:
         return torch.empty(0, dtype=torch.float64)
-    return torch.stack(torch._foreach_norm(list(tensors), 2, torch.float64))
+    found = torch._foreach_norm(list(tensors), 2, torch.float64)  # pyright: ignore[reportPrivateImportUsage]
+    return torch.stack(found)
 
 
 def weight_gradient_norms(weights: Sequence[Tensor]) -> Tensor:

@@ -22,14 +22,18 @@ from resexp.views.progress import Display
 from resexp.views.report import write_report
 
 
-@lru_cache(maxsize=2)
 def splits_of(section: DataSection) -> Splits:
     """Return the images of a config's data section; loaded once for all runs of a comparison."""
-    return load(section)
+    return _splits(section.model_dump_json())
+
+
+@lru_cache(maxsize=2)
+def _splits(section: str) -> Splits:
+    return load(DataSection.model_validate_json(section))
 
 
 def execution_for(jobs: Sequence[Job]) -> Execution:
-    """Return how all jobs are executed: one answer for all arms, from the images the whole plan has to see.
+    """Return how all jobs are executed: one answer for all arms.
 
     Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
     """
@@ -41,7 +45,7 @@ def execution_for(jobs: Sequence[Job]) -> Execution:
 
 
 def run_plan(plan: Plan, *, command: Sequence[str], stop: Stop, show: Display) -> Comparison:
-    """Train what is not trained yet, compare, and write comparison.json and the report into the plan's folder.
+    """Train what is not trained yet, compare, and write comparison.json and the report.
 
     The caller holds the folder's lock.
 
@@ -87,7 +91,9 @@ def same_run(candidates: Sequence[Run], config: Config, execution: Execution) ->
         there = run.manifest["execution"]
         if (
             run.manifest["versions"] == versions()
-            and all(there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads"))
+            and all(
+                there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
+            )
             and run.manifest["data"]["fingerprint"] == splits_of(config.data).fingerprint
         ):
             return run

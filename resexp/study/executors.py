@@ -18,7 +18,14 @@ Executor = Callable[[Sequence[Job]], None]
 
 
 def carry_out(
-    config: Config, folder: Path, splits: Splits, execution: Execution, *, label: str, stop: Stop, show: Display
+    config: Config,
+    folder: Path,
+    splits: Splits,
+    execution: Execution,
+    *,
+    label: str,
+    stop: Stop,
+    show: Display,
 ) -> None:
     """Train one job to its end in its folder, going on where it was; a finished one is left alone.
 

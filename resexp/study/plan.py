@@ -97,7 +97,14 @@ def _configs(
     for values in itertools.product(*axes.values()):
         cell = [f"{key}={value}" for key, value in zip(axes, values, strict=True)]
         if base is not None and not _names(("model.init",), [*sets, *cell]):
-            norm = next((text.partition("=")[2] for text in reversed([*sets, *cell]) if text.startswith("model.norm=")), "batch")
+            norm = next(
+                (
+                    text.partition("=")[2]
+                    for text in reversed([*sets, *cell])
+                    if text.startswith("model.norm=")
+                ),
+                "batch",
+            )
             cell.append(f"model.init={QUICK_LOOK_INIT.get(norm, 'he')}")
         first = load(source, [*sets, *own, *cell], base)
         for seed in range(first.seed, first.seed + num_seeds):

@@ -45,9 +45,8 @@ class Engine:
         self.execution = execution
         self.step = 0
         self.train = train.to(execution.device)
-        self.net = build(
-            seed=config.seed, num_classes=train.num_classes, **config.model.model_dump()
-        ).to(execution.device, memory_format=torch.channels_last)
+        net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
+        self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         optim = config.optim
         self.optimizer = torch.optim.SGD(
             self.net.parameters(),

@@ -23,9 +23,7 @@ class Scores(NamedTuple):
 
 
 @torch.inference_mode()
-def evaluate(
-    forward: Callable[[Tensor], Tensor], dataset: Dataset, indices: Tensor | None = None
-) -> Scores:
+def evaluate(forward: Callable[[Tensor], Tensor], dataset: Dataset, indices: Tensor | None = None) -> Scores:
     """Return the scores on the images at `indices` (int64; default all), as they are, in batches of 500.
 
     The net must be in evaluation mode. One read-back, at the end.
