@@ -27,10 +27,10 @@ from resexp.views.figures.trained_claims import lesions_figure, responses_figure
 KINDS = ("plain", "residual")
 MODEL = {"depth": 14, "width": 16}
 OPTIM = {
-    "steps": 400,
+    "steps": 500,
     "batch_size": 64,
     "lr": 0.1,
-    "schedule": {"name": "cosine", "warmup_steps": 40},
+    "schedule": {"name": "cosine", "warmup_steps": 50},
 }
 NUM_TESTED = 1_000
 PROBE = 128
@@ -120,6 +120,7 @@ def _finding(pairs: Pairs, chance: float) -> Finding:
         *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(KINDS))
     )
     lesions: dict[Statistics, Lesions] = {way: _lesions(patients, way, guessing) for way in STATISTICS}
+    parts = parts_of_claim(response, lesions)
     known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in KINDS}
     return Finding(
         name="small-responses",
@@ -128,14 +129,16 @@ def _finding(pairs: Pairs, chance: float) -> Finding:
             "layers, and any one of them can be taken out; take one out of a plain net and it guesses."
         ),
         source="He et al. 2015, Fig. 7; Veit et al. 2016",
-        answer=answer(len(trained), response, lesions),
-        sentence=_sentence(len(trained), len(pairs), response, lesions, known),
+        answer=answer(len(trained), parts),
+        sentence=_sentence((len(trained), len(pairs)), parts, response, lesions, known),
         setup=(
             f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
             f"of 16x16: {OPTIM['steps']} steps of {OPTIM['batch_size']}, learning rate {OPTIM['lr']}. Each "
             "block that keeps the shape is taken out in turn, the rest left as it is; the error is that on "
             f"{NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) and "
-            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}."
+            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
+            f"Hardly matters: less than {HARDLY:.0%} of the drawings. Ruin: more than {RUIN:.0%} of the way "
+            "to guessing."
         ),
         measurements=(
             *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in KINDS),
@@ -156,6 +159,7 @@ def _finding(pairs: Pairs, chance: float) -> Finding:
         pictures=_pictures(patients, guessing) if trained else (),
         details={
             "enough": ENOUGH,
+            "parts": parts,
             "counted": trained,
             "pairs": {
                 str(seed): {kind: patient._asdict() for kind, patient in pair.items()}
@@ -185,66 +189,63 @@ def _lesions(patients: Mapping[str, Mapping[int, Patient]], way: Statistics, gue
     return Lesions(added, share)
 
 
-def holds(lesions: Lesions) -> bool | None:
-    """Whether a lesion hardly matters to the residual net and is ruin to the plain; None: not resolved."""
-    residual, plain = lesions.added["residual"].interval, lesions.way["plain"].interval
-    if residual is None or plain is None:
+def below(estimate: Estimate, limit: float) -> bool | None:
+    """Whether the whole interval lies below the limit (True) or above it (False); None: neither, or none."""
+    if estimate.interval is None or estimate.interval[0] <= limit <= estimate.interval[1]:
         return None
-    if residual[1] < HARDLY and plain[0] > RUIN:
-        return True
-    return False if residual[0] > HARDLY or plain[1] < RUIN else None
+    return estimate.interval[1] < limit
 
 
-def smaller(response: Estimate) -> bool | None:
-    """Whether the residual net's responses are the smaller ones; None: not resolved."""
-    if response.interval is None or response.interval[0] <= 0 <= response.interval[1]:
-        return None
-    return response.interval[1] < 0
+def parts_of_claim(response: Estimate, lesions: Mapping[Statistics, Lesions]) -> dict[str, bool | None]:
+    """Return what the claim says, in its parts, and whether each is so; None: not resolved."""
+    parts = {"a residual net's responses are smaller": below(response, 0.0)}
+    for way, of in lesions.items():
+        parts[f"a lesion hardly matters to a residual net ({way} statistics)"] = below(
+            of.added["residual"], HARDLY
+        )
+        spared = below(of.way["plain"], RUIN)
+        parts[f"a lesion is ruin to a plain net ({way} statistics)"] = None if spared is None else not spared
+    return parts
 
 
-def answer(num_trained: int, response: Estimate, lesions: Mapping[Statistics, Lesions]) -> Answer:
-    """Say of all three parts together: the responses, and the lesions with either statistics."""
+def answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
+    """Say of all parts together; one that is so beside one that is not makes it a claim with conditions."""
+    found = list(parts.values())
     if num_trained == 0:
         return "not trained enough to say"
-    parts = [smaller(response), *map(holds, lesions.values())]
-    if all(parts):
-        return "holds"
-    if any(parts) and None not in parts:
+    if True in found and False in found:
         return "holds only if"
-    return "not resolved" if None in parts else "does not hold"
+    if None in found:
+        return "not resolved"
+    return "holds" if all(found) else "does not hold"
 
 
 def _sentence(
-    num_trained: int,
-    num_pairs: int,
+    pairs: tuple[int, int],
+    parts: Mapping[str, bool | None],
     response: Estimate,
     lesions: Mapping[Statistics, Lesions],
     known: Mapping[str, Estimate],
 ) -> str:
+    trained, of_all = pairs
     accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in KINDS)
-    head = f"{num_trained} of {num_pairs} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
-    if num_trained == 0:
+    head = f"{trained} of {of_all} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
+    if trained == 0:
         return f"{head}: a lesion would say nothing of nets that know so little."
-    parts = [f"{head}; n = {num_trained}."]
+    text = [f"{head}."]
+    for verdict, words in ((True, "So"), (False, "Not so"), (None, "Not resolved")):
+        if of_these := [part for part, found in parts.items() if found is verdict]:
+            text.append(f"{words}: {'; '.join(of_these)}.")
     for way, of in lesions.items():
-        verdict = {
-            True: "as Veit et al. found",
-            False: f"not the small harm (below {HARDLY:.0%}) against ruin (above {RUIN:.0%}) of the claim",
-            None: "not resolved",
-        }[holds(of)]
         added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in KINDS}
-        share = spelled(of.way["plain"], ".0f", scale=100)
-        parts.append(
-            f"Without one block, {way} statistics: the residual net errs in {added['residual']} more of 100 "
-            f"drawings, the plain one in {added['plain']}, {share}% of the way to guessing: {verdict}."
+        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in KINDS}
+        text.append(
+            f"Without one block, {way} statistics: {added['residual']} more errors in 100 drawings for the "
+            f"residual net and {added['plain']} for the plain one, {share['residual']}% and "
+            f"{share['plain']}% of the way to guessing."
         )
-    verdict = {
-        True: "smaller than a plain one's, as in Fig. 7",
-        False: f"larger than a plain one's after {OPTIM['steps']} steps, unlike Fig. 7, after 64,000",
-        None: f"not told apart from a plain one's after {OPTIM['steps']} steps (Fig. 7 is after 64,000)",
-    }[smaller(response)]
-    parts.append(f"A residual branch's response is {verdict}: std {spelled(response)} beside the plain one.")
-    return " ".join(parts)
+    text.append(f"Std of the responses, residual minus plain: {spelled(response)}; n = {trained}.")
+    return " ".join(text)
 
 
 def _pictures(patients: Mapping[str, Mapping[int, Patient]], guessing: float) -> tuple[Picture, ...]:

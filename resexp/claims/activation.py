@@ -1,0 +1,224 @@
+"""Activation: does sigmoid let the gradient vanish, and is ReLU, or the shortcut, the cure?
+
+Two things are measured, and they are different things: the gradient's way through the untrained net (its
+word: vanishing, exploding, healthy), and the loss after a few hundred steps. No norm anywhere, since batch
+norm alone already keeps a plain net's gradient from vanishing; a plain sigmoid net with it stands at the end
+of the list to show that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from math import inf, isfinite, log
+from typing import Any, NamedTuple
+
+from resexp.claims.brief import drawings, train
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.wording import listed, spelled
+from resexp.data.batches import in_place, render, sample
+from resexp.data.datasets import Dataset
+from resexp.findings.statistics import Estimate, Interval, mean_estimate
+from resexp.findings.verdict import Transport, Word, transport
+from resexp.nets.network import build
+from resexp.probes.profile import gradient_profile
+from resexp.views.figures.trained_claims import cells_figure
+
+DEPTH, WIDTH = 20, 8
+PROBE = 64
+ACTIVATIONS: dict[str, dict[str, Any]] = {
+    "sigmoid, Xavier": {"activation": "sigmoid", "init": "xavier"},
+    "tanh, Xavier": {"activation": "tanh", "init": "xavier"},
+    "ReLU, PyTorch's init": {"activation": "relu", "init": "default"},
+    "ReLU, He": {"activation": "relu", "init": "he"},
+}
+"""Each with the initial weights it is meant to have, and ReLU also with those it gets unasked."""
+SQUASHING = ("sigmoid, Xavier", "tanh, Xavier")
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {"kind": "plain"},
+    "residual, post": {"kind": "residual", "order": "post"},
+    "residual, pre": {"kind": "residual", "order": "pre"},
+}
+CONTROL = "sigmoid, Xavier: plain with batch norm"
+MODELS: dict[str, dict[str, Any]] = {
+    f"{activation}: {kind}": {"norm": "none", **axes, **shape}
+    for activation, axes in ACTIVATIONS.items()
+    for kind, shape in KINDS.items()
+} | {CONTROL: {**ACTIVATIONS["sigmoid, Xavier"], **KINDS["plain"], "norm": "batch"}}
+RATES = (0.01, 0.05, 0.25)
+"""The same for all: each net is trained with every one on the first seed, with its best one on the rest."""
+OPTIM = {"steps": 200, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 20}}
+LEARNED = 0.1
+"""A net has learned something if its loss beats guessing, ln K, by this many nats."""
+
+
+class Cell(NamedTuple):
+    """One net."""
+
+    gradient: Transport
+    loss: Estimate
+    """at the end of the training, in nats"""
+    rate: float
+    diverged: int
+    """seeds whose loss was no number in the end; they are in no mean"""
+
+    @property
+    def interval(self) -> Interval | None:
+        """Of T; None where its far bound is beyond what a number holds."""
+        bounds = self.gradient.interval
+        return bounds if bounds is None or isfinite(bounds[1]) else None
+
+    def learns(self, chance: float) -> bool | None:
+        """Whether it beats guessing; None: not resolved, one seed, or one diverged."""
+        if self.loss.interval is None or self.diverged:
+            return None
+        if self.loss.interval[1] < chance - LEARNED:
+            return True
+        return False if self.loss.interval[0] > chance - LEARNED else None
+
+
+def claim(seeds: Sequence[int], report: Report) -> Finding:
+    """Probe and train every net. About two minutes for three seeds."""
+    images = drawings().train
+    cells: dict[str, Cell] = {}
+    details: dict[str, Any] = {}
+    work, done = len(MODELS) * (len(seeds) + len(RATES) - 1), 0
+
+    def final_loss(model: Mapping[str, Any], rate: float, seed: int) -> float:
+        nonlocal done
+        trained = train(
+            images, {"depth": DEPTH, "width": WIDTH, **model}, OPTIM | {"lr": rate}, seed=seed,
+            progress=lambda part: report((done + part) / work),
+        )  # fmt: skip
+        done += 1
+        return trained.final_loss
+
+    for name, model in MODELS.items():
+        ratios = [ratio(model, images, seed) for seed in seeds]
+        first, *rest = seeds
+        by_rate = {rate: final_loss(model, rate, first) for rate in RATES}
+        best = best_rate(by_rate)
+        losses = [by_rate[best], *(final_loss(model, best, seed) for seed in rest)]
+        ended = [loss for loss in losses if isfinite(loss)]
+        cells[name] = Cell(transport(ratios, DEPTH - 2), mean_estimate(ended), best, len(losses) - len(ended))
+        details[name] = {
+            "ratio": dict(zip(map(str, seeds), ratios, strict=True)),
+            "loss": dict(zip(map(str, seeds), map(_number, losses), strict=True)),
+            "loss_by_rate": {str(rate): _number(loss) for rate, loss in by_rate.items()},
+            "rate": best,
+            "word": cells[name].gradient.word,
+        }
+    return _finding(cells, details, log(images.num_classes))
+
+
+def ratio(model: Mapping[str, Any], images: Dataset, seed: int) -> float | None:
+    """Return T of the untrained net: |dE/dx| at the stem's output over that at the last block's, float64."""
+    net = build(seed=seed, num_classes=images.num_classes, depth=DEPTH, width=WIDTH, **model).double().train()
+    outputs = gradient_profile(net, render(images, in_place(sample(len(images.labels), PROBE))))["outputs"]
+    first, last = outputs[0]["norm"], outputs[-1]["norm"]
+    return first / last if last else None
+
+
+def _number(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def best_rate(losses: Mapping[float, float]) -> float:
+    """Return the rate with the smallest loss; a loss that is not a number is no smallest one."""
+    return min(losses, key=lambda rate: losses[rate] if isfinite(losses[rate]) else inf)
+
+
+def cures(words: Mapping[str, Word]) -> dict[str, bool | None]:
+    """Return, of every net that is said to be a cure, whether its gradient does not vanish; None: open."""
+    remedies = [name for name in MODELS if "ReLU" in name or "residual" in name]
+    return {name: _vanishes(words[name], False) for name in remedies}
+
+
+def answer(words: Mapping[str, Word]) -> Answer:
+    """The disease is a plain net that squashes and vanishes; the cures are ReLU, and any residual net."""
+    disease = [_vanishes(words[f"{name}: plain"], True) for name in SQUASHING]
+    cured = list(cures(words).values())
+    if True not in disease and None not in disease:
+        return "does not hold"
+    if (True in cured and False in cured) or (True in disease and False in disease):
+        return "holds only if"
+    if None in disease or None in cured:
+        return "not resolved"
+    return "holds" if all(cured) else "does not hold"
+
+
+def _vanishes(word: Word, wanted: bool) -> bool | None:
+    return None if word not in ("vanishing", "healthy", "exploding") else (word == "vanishing") is wanted
+
+
+def _sentence(cells: Mapping[str, Cell], chance: float, n: int) -> str:
+    words: dict[str, Word] = {name: cell.gradient.word for name, cell in cells.items()}
+    text = [f"Gradient of the untrained net, {DEPTH} layers, n = {n}."]
+    text += [
+        f"{word.capitalize()}: {_grouped(name for name, its in words.items() if its == word)}."
+        for word in dict.fromkeys(words.values())
+    ]
+    if failed := [name for name, found in cures(words).items() if found is False]:
+        text.append(f"So this is no cure: {_grouped(failed)}.")
+    learned = {name: cell.learns(chance) for name, cell in cells.items()}
+    text.append(f"After {OPTIM['steps']} steps, best learning rate of the list each:")
+    for verdict, said in ((True, "beat guessing"), (False, "do not"), (None, "not resolved")):
+        if names := [name for name, found in learned.items() if found is verdict]:
+            text.append(f"{said}: {_grouped(names)};")
+    diverged = sum(cell.diverged for cell in cells.values())
+    ended = f" Diverged: {diverged} of {n * len(cells)} trainings." if diverged else ""
+    return " ".join(text).removesuffix(";") + "." + ended
+
+
+def _grouped(names: Iterable[str]) -> str:
+    """Return `sigmoid (plain; residual, post); ReLU (...)`."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        activation, kind = name.split(": ")
+        groups.setdefault(activation, []).append(kind)
+    return "; ".join(f"{activation} ({' / '.join(kinds)})" for activation, kinds in groups.items())
+
+
+def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) -> Finding:
+    n = max(cell.gradient.n for cell in cells.values())
+    return Finding(
+        name="activation",
+        claim=(
+            "Squashing activations such as sigmoid shrink the gradient a little in every layer until it "
+            "vanishes in a deep plain net. ReLU, or the residual design, cures that."
+        ),
+        source="article",
+        answer=answer({name: cell.gradient.word for name, cell in cells.items()}),
+        sentence=_sentence(cells, chance, n),
+        setup=(
+            f"Nets of depth {DEPTH} and width {WIDTH} without norm (one with) on 16x16 crayon drawings. T is "
+            "the size of dE/dx at the first block's input over that at the last block's output, before "
+            f"training. Then {OPTIM['steps']} steps of {OPTIM['batch_size']}; the learning rates "
+            f"{listed(RATES)} are tried on the first seed and the best is used for all {n}. Loss: mean over "
+            f"the last tenth of the steps; guessing has {chance:.2f}. Post: the activation stands after the "
+            "addition (He et al. 2015); pre: in the branch alone (He et al. 2016)."
+        ),
+        measurements=(
+            *(
+                Measurement(f"T, {name}", of.gradient.ratio, of.interval, of.gradient.n, "first over last")
+                for name, of in cells.items()
+            ),
+            *(Measurement.of(f"loss, {name}", of.loss, "nats") for name, of in cells.items()),
+        ),
+        pictures=(
+            Picture(
+                cells_figure(
+                    {
+                        name: ((of.gradient.ratio, of.interval), (of.loss.mean, of.loss.interval))
+                        for name, of in cells.items()
+                    },
+                    chance=chance,
+                ),
+                f"Left: what is left of the gradient at the net's beginning; grey is where it counts as "
+                f"vanished or exploded. Right: the training loss after {OPTIM['steps']} steps; dotted is "
+                f"guessing. Bars are 95% intervals, n = {n}.",
+                " ".join(
+                    f"{name}: T {of.gradient.ratio or 0:.1e}, {of.gradient.word}, loss {spelled(of.loss)}."
+                    for name, of in cells.items()
+                ),
+            ),
+        ),
+        details={"cells": details, "chance": chance, "rates": list(RATES)},
+    )
