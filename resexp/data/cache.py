@@ -27,7 +27,7 @@ def cached(name: str, make: Callable[[], Arrays]) -> Arrays:
     is kept. Several processes may ask at once: each file appears whole or not at all.
     """
     path = cache_folder() / f"{name}.npz"
-    with contextlib.suppress(*DAMAGE), np.load(path, allow_pickle=False) as stored:
+    with contextlib.suppress(*DAMAGE), open(path, "rb") as file, np.load(file) as stored:
         return dict(stored)
     arrays = make()
     with contextlib.suppress(OSError):

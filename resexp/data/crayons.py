@@ -31,8 +31,8 @@ PAPER = np.array([
     [200, 160, 110], [235, 150, 80], [60, 80, 120], [50, 52, 56],
 ], dtype=np.float32)
 # fmt: on
-CONTRAST = 170  # least sum of the differences in red, green and blue between a figure and its paper
-STRAYS = 3
+CONTRAST = 240  # least sum of the differences in red, green and blue between a figure and its paper
+STRAYS = 2
 
 
 def make(seed: int, num: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -49,7 +49,7 @@ def _block(chance: np.random.Generator, num: int) -> tuple[NDArray[np.uint8], ND
     paper_kind = (chance.random(num) * len(PAPER)).astype(np.int64)
     crayons = _crayons(chance, paper_kind)
     grain = _sheets(chance, num)
-    hardness = _uniform(chance, 0.5, 1.1, num, 1, 1)
+    hardness = _uniform(chance, 0.4, 0.9, num, 1, 1)
 
     paper = PAPER[paper_kind] * _uniform(chance, 0.94, 1.0, num, 1).astype(np.float32)
     images = paper[:, :, None, None] * (np.float32(0.94) + np.float32(0.06) * _shrink(grain))[:, None]

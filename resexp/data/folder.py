@@ -27,11 +27,16 @@ class _Half(ImageFolder):
 
     def __init__(self, root: Path) -> None:
         super().__init__(
-            root, is_valid_file=lambda path: not Path(path).name.startswith("."), allow_empty=True
+            root, is_valid_file=lambda path: not os.path.basename(path).startswith("."), allow_empty=True
         )
 
     def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
         names = sorted(e.name for e in os.scandir(directory) if e.is_dir() and not e.name.startswith("."))
+        if len(names) < 2:
+            raise DataError(
+                f"{directory}: {len(names) or 'no'} class folders; "
+                f"there must be at least two, {directory}/CLASS/*"
+            )
         return names, {name: k for k, name in enumerate(names)}
 
 
@@ -71,11 +76,6 @@ def _scan(root: Path, part: str) -> _Half:
         raise DataError(
             f"{folder}: {fault.strerror}; an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
         ) from None
-    if len(half.classes) < 2:
-        raise DataError(
-            f"{folder}: {len(half.classes) or 'no'} class folders; "
-            f"there must be at least two, {folder}/CLASS/*"
-        )
     filled = set(half.targets)
     empty = [name for name, k in half.class_to_idx.items() if k not in filled]
     if empty:
@@ -91,7 +91,8 @@ def _digest(root: Path, paths: list[str]) -> str:
     digest = hashlib.sha256(f"{PIL.__version__} {SIZE}".encode())
     for path in paths:
         status = os.stat(path)
-        digest.update(f"{os.path.relpath(path, root)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        name = path.removeprefix(str(root))
+        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 

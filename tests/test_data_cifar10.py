@@ -1,0 +1,334 @@
+"""CIFAR-10's archive, in miniature, from a real server on this machine that is slow, broken or wrong."""
+
+import hashlib
+import io
+import os
+import pickle
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+from torchvision.datasets import CIFAR10
+
+from resexp.config import DataSection
+from resexp.data import cifar10, splits
+from resexp.data.download import BRIEF, NoMirrorError, Patience, download
+from resexp.errors import DataError
+
+NAMES = ("plane", "car", "bird")
+
+
+def batch(seed: int, num: int) -> bytes:
+    chance = np.random.default_rng(seed)
+    data = chance.integers(0, 256, (num, 3072), dtype=np.uint8)
+    return pickle.dumps({"data": data, "labels": chance.integers(0, 3, num).tolist()})
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+FILES = {
+    "data_batch_1": batch(1, 8),
+    "data_batch_2": batch(2, 8),
+    "test_batch": batch(3, 6),
+    "batches.meta": pickle.dumps({"label_names": list(NAMES)}),
+}
+
+
+def packed() -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in FILES.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+ARCHIVE = packed()
+
+
+class Tiny(CIFAR10):
+    """torchvision's class, told to expect the miniature."""
+
+    tgz_md5 = md5(ARCHIVE)
+    train_list = [[name, md5(FILES[name])] for name in ("data_batch_1", "data_batch_2")]  # noqa: RUF012
+    test_list = [["test_batch", md5(FILES["test_batch"])]]  # noqa: RUF012
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5(FILES["batches.meta"])}  # noqa: RUF012
+
+
+class Server(ThreadingHTTPServer):
+    """Answers every path in its own way, and counts."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answers)
+        self.asked: list[str] = []
+
+    def url(self, way: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{way}"
+
+    def handle_error(self, request, client_address) -> None:
+        """Say nothing: clients hang up on bad answers, which is what the tests are about."""
+
+
+class Answers(BaseHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        way = self.path.strip("/")
+        cast(Server, self.server).asked.append(way)
+        content = ARCHIVE
+        if way == "missing":
+            return self.send_error(404)
+        if way == "silent":
+            time.sleep(30)
+        if way == "slowly":
+            time.sleep(0.5)
+        if way == "wrong":
+            content = b"x" * len(ARCHIVE)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(ARCHIVE)))
+        self.end_headers()
+        if way == "stall":
+            self.wfile.write(content[: 1 << 14])
+            self.wfile.flush()
+            time.sleep(30)
+        elif way == "drip":
+            for byte in content[:400]:
+                self.wfile.write(bytes([byte]))
+                time.sleep(0.05)
+        elif way == "cut":
+            self.wfile.write(content[: len(content) // 2])
+        else:
+            self.wfile.write(content)
+        return None
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def mirror(server: Server, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def use(*ways: str) -> None:
+        monkeypatch.delenv(cifar10.MIRROR_VARIABLE, raising=False)
+        monkeypatch.setattr(cifar10, "MIRRORS", tuple(server.url(way) for way in ways))
+
+    return use
+
+
+def test_the_archive_becomes_the_images_in_it(tmp_path: Path, mirror: Callable[..., None]) -> None:
+    mirror("good")
+    raw = cifar10.load(tmp_path, archive=Tiny)
+    rows = np.concatenate([pickle.loads(FILES[f"data_batch_{k}"])["data"] for k in (1, 2)])
+    assert np.array_equal(raw.train_images, rows.reshape(16, 3, 32, 32))
+    assert raw.test_labels.tolist() == pickle.loads(FILES["test_batch"])["labels"]
+    assert raw.classes == NAMES
+    assert raw.label == "CIFAR-10"
+
+
+def test_mirrors_are_tried_in_order_until_one_is_right(
+    tmp_path: Path, server: Server, mirror: Callable[..., None]
+) -> None:
+    mirror("missing", "cut", "wrong", "good", "never")
+    cifar10.fetch(tmp_path, archive=Tiny)
+    assert server.asked == ["missing", "cut", "wrong", "good"]
+    assert "every MD5 right" in cifar10.verify(tmp_path, archive=Tiny)
+
+
+def test_when_none_is_right_each_is_named_with_its_reason_and_what_to_do(
+    tmp_path: Path, server: Server, mirror: Callable[..., None]
+) -> None:
+    mirror("missing", "cut", "wrong")
+    with pytest.raises(DataError) as caught:
+        cifar10.load(tmp_path, archive=Tiny)
+    lines = caught.value.lines
+    assert caught.value.code == 3
+    assert server.url("missing") in lines[1]
+    assert "HTTP 404" in lines[1]
+    assert "broke off after" in lines[2]
+    assert md5(b"x" * len(ARCHIVE)) in lines[3]
+    assert str(tmp_path) in lines[4]
+    assert Tiny.tgz_md5 in lines[4]
+    assert {path.name for path in tmp_path.iterdir()} == {".cifar-10.lock"}
+
+
+def test_a_mirror_of_ones_own_is_the_only_one_asked(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cifar10.MIRROR_VARIABLE, server.url("missing"))
+    with pytest.raises(DataError):
+        cifar10.fetch(tmp_path, archive=Tiny)
+    assert server.asked == ["missing"]
+
+
+@pytest.mark.parametrize("way", ["silent", "drip"])
+def test_a_slow_mirror_is_left_in_time(tmp_path: Path, server: Server, way: str) -> None:
+    start = time.monotonic()
+    patience = Patience(first_byte=1, total=6, brief=False)
+    with pytest.raises(NoMirrorError, match=r"no byte within|too slow"):
+        download([server.url(way)], tmp_path / "file", md5=Tiny.tgz_md5, patience=patience)
+    assert time.monotonic() - start < 5
+
+
+def test_brief_patience_covers_all_mirrors_together(tmp_path: Path, server: Server) -> None:
+    start = time.monotonic()
+    patience = BRIEF._replace(first_byte=0.9)
+    with pytest.raises(NoMirrorError) as caught:
+        download([server.url("silent")] * 3, tmp_path / "file", md5=Tiny.tgz_md5, patience=patience)
+    assert len(caught.value.reasons) == 3
+    assert time.monotonic() - start < 2
+
+
+@pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "nonsense"])
+def test_only_web_addresses_are_opened(tmp_path: Path, url: str) -> None:
+    with pytest.raises(NoMirrorError, match="neither an https nor an http address"):
+        download([url], tmp_path / "file", md5="")
+
+
+def test_a_batch_cut_short_is_named_with_the_repair_which_repairs(
+    tmp_path: Path, server: Server, mirror: Callable[..., None]
+) -> None:
+    mirror("good")
+    cifar10.fetch(tmp_path, archive=Tiny)
+    damaged = tmp_path / "cifar-10-batches-py" / "data_batch_2"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    (tmp_path / "cifar-10-batches-py" / "batches.meta").unlink()
+    for look in (cifar10.load, cifar10.verify):
+        with pytest.raises(DataError) as caught:
+            look(tmp_path, archive=Tiny)
+        assert f"{damaged}: altered or cut short" in caught.value.lines[0]
+        assert "batches.meta: missing" in caught.value.lines[1]
+        assert all("`resexp data fetch` repairs it" in line for line in caught.value.lines)
+    assert len(server.asked) == 1
+    cifar10.fetch(tmp_path, archive=Tiny)
+    assert len(server.asked) == 1, "the archive on disk was right"
+    assert len(cifar10.load(tmp_path, archive=Tiny).train_images) == 16
+
+
+def test_an_archive_put_there_by_hand_is_used(
+    tmp_path: Path, server: Server, mirror: Callable[..., None]
+) -> None:
+    mirror("missing")
+    (tmp_path / Tiny.filename).write_bytes(ARCHIVE)
+    assert len(cifar10.load(tmp_path, archive=Tiny).test_images) == 6
+    assert not server.asked
+
+
+def test_what_a_kill_left_is_made_good(tmp_path: Path, mirror: Callable[..., None]) -> None:
+    mirror("good")
+    (tmp_path / f".{Tiny.filename}.part").write_bytes(ARCHIVE[:100])
+    (tmp_path / Tiny.filename).write_bytes(ARCHIVE[:5000])
+    (tmp_path / ".cifar-10-fresh" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / ".cifar-10-fresh" / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"half")
+    cifar10.load(tmp_path, archive=Tiny)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".cifar-10.lock",
+        Tiny.filename,
+        "cifar-10-batches-py",
+    }
+
+
+PROCESSES = """
+import os, signal, sys, time
+from pathlib import Path
+
+sys.path.insert(0, "tests")
+from resexp.data import cifar10
+from test_data_cifar10 import Tiny
+
+root, way = Path(sys.argv[1]), sys.argv[3]
+
+
+def start():
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        status = 0 if len(cifar10.load(root, archive=Tiny).train_images) == 16 else 2
+    finally:
+        os._exit(status)
+
+
+def end(child):
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+if way == "four":
+    cifar10.MIRRORS = (sys.argv[2] + "slowly",)
+    print([end(child) for child in [start() for _ in range(4)]])
+else:
+    cifar10.MIRRORS = (sys.argv[2] + "stall",)
+    child = start()
+    part = root / f".{Tiny.filename}.part"
+    while not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    end(child)
+    cifar10.MIRRORS = (sys.argv[2] + "good",)
+    print([end(start())])
+"""
+
+
+def in_processes(root: Path, server: Server, way: str) -> str:
+    environment = {k: v for k, v in os.environ.items() if k != cifar10.MIRROR_VARIABLE}
+    command = [sys.executable, "-c", PROCESSES, str(root), server.url(""), way]
+    here = Path(__file__).parent.parent
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, env=environment, cwd=here, timeout=120
+    ).stdout
+
+
+def test_four_processes_download_once_and_none_fails(tmp_path: Path, server: Server) -> None:
+    assert in_processes(tmp_path, server, "four") == "[0, 0, 0, 0]\n"
+    assert server.asked == ["slowly"]
+
+
+def test_a_kill_during_the_download_is_made_good_by_the_next_start(tmp_path: Path, server: Server) -> None:
+    assert in_processes(tmp_path, server, "kill") == "[0]\n"
+    assert server.asked == ["stall", "good"]
+    assert not (tmp_path / f".{Tiny.filename}.part").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match=r"choose another data\.root"):
+        cifar10.fetch(tmp_path / "file", archive=Tiny)
+
+
+def test_auto_takes_crayons_when_no_mirror_answers_and_says_why(
+    tmp_path: Path, server: Server, mirror: Callable[..., None]
+) -> None:
+    mirror("missing", "missing")
+    data = splits.load(DataSection(name="auto", root=str(tmp_path)))
+    assert data.name == "crayons"
+    assert data.label == "crayons (drawn)"
+    assert "HTTP 404" in data.note
+    assert "resexp data fetch" in data.note
+
+
+def test_auto_takes_cifar10_when_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / Tiny.filename).write_bytes(ARCHIVE)
+    monkeypatch.setattr(cifar10, "load", partial(cifar10.load, archive=Tiny))
+    data = splits.load(DataSection(name="auto", root=str(tmp_path)))
+    assert (data.name, data.label, data.note) == ("cifar10", "CIFAR-10", "")
