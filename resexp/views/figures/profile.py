@@ -66,7 +66,8 @@ def grid_figure(document: Row) -> Figure:
                     _draw_prediction(axes, row)
             axes.axhline(0, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        _decades(line[0], [point for row in nets for point in _points(row)])
+        predicted = [point["predicted"] for row in nets for point in row["profile"]]
+        _decades(line[0], [point for row in nets for point in _points(row)], predicted)
         line[0].set_ylabel(_words(nets[0], rows))
     for axes, depth in zip(panels[0], depths, strict=True):
         axes.set_title(f"depth {depth}")
@@ -155,9 +156,10 @@ def _draw_prediction(axes: Axes, row: Row) -> None:
         axes.plot(*zip(*known, strict=True), color=INK, linewidth=1.0, linestyle=(0, (3, 2)))
 
 
-def _decades(axes: Axes, points: Sequence[Point]) -> None:
+def _decades(axes: Axes, points: Sequence[Point], predicted: Sequence[float | None] = ()) -> None:
     """Label an axis of logarithms with powers of ten, and leave room for the marks of underflow."""
     ends = [size for point in points if point.sizes is not None for size in point.sizes]
+    ends += [value for value in predicted if value is not None]
     low, high = min([*ends, -MIN_DECADES]), max([*ends, MIN_DECADES])
     room = 0.12 * (high - low) if any(point.underflows for point in points) else 0.03 * (high - low)
     axes.set_ylim(low - room, high + 0.03 * (high - low))
