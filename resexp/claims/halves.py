@@ -52,9 +52,8 @@ def crayon(
     drawn: Tensor, grain: NDArray[np.float32], chance: np.random.Generator, scale: int = 8
 ) -> NDArray[np.float32]:
     """Return what a block made, [P], as wax on paper, [scale * SIZE] * 2, in [0, 1]: for the eye only."""
-    smooth = zoom(
-        drawn.view(SIZE, SIZE).clamp(0, 1).numpy(), scale, order=3, mode="nearest", grid_mode=True
-    ).astype(np.float32)
+    small = drawn.view(SIZE, SIZE).clamp(0, 1).numpy()
+    smooth = np.asarray(zoom(small, scale, order=3, mode="nearest", grid_mode=True), dtype=np.float32)
     shift = chance.integers(len(grain), size=2)
     side = scale * SIZE
     tooth = np.roll(grain, shift, axis=(0, 1))[:side, :side]

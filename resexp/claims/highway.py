@@ -123,9 +123,7 @@ def highway(seed: int, axes: dict[str, Any], **shape: Any) -> list[Passage]:
     """Return the passages of an untrained residual net, in depth order."""
     model = {"depth": DEPTH, "width": WIDTH} | axes | shape
     net = build(seed=seed, num_classes=10, kind="residual", **model).double()
-    chance = torch.Generator().manual_seed(derive(seed, "highway", "images"))
-    images = torch.randn(NUM_IMAGES, 3, SIZE, SIZE, generator=chance, dtype=torch.float64)
-    labels = torch.randint(10, (NUM_IMAGES,), generator=chance)
+    images, labels = noise(seed)
     x = net.stem(images).detach()
     inputs: list[tuple[Block, Tensor]] = []
     for _, block in net.blocks():
@@ -154,6 +152,13 @@ def highway(seed: int, axes: dict[str, Any], **shape: Any) -> list[Passage]:
         )
         g = flow.at_input
     return passages[::-1]
+
+
+def noise(seed: int) -> tuple[Tensor, Tensor]:
+    """Return images of noise, float64 [N, 3, H, W], and random labels [N]."""
+    chance = torch.Generator().manual_seed(derive(seed, "noise"))
+    images = torch.randn(NUM_IMAGES, 3, SIZE, SIZE, generator=chance, dtype=torch.float64)
+    return images, torch.randint(10, (NUM_IMAGES,), generator=chance)
 
 
 def exact_share(passages: Sequence[Passage]) -> float:

@@ -1,6 +1,6 @@
 """The extreme: where Y = x, a residual block has only to zero its weights. And where Y is something else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -192,7 +192,7 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
     return answer, sentence
 
 
-def answer_of(words: dict[tuple[str, str], Word | None]) -> Answer:
+def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
     """Return the answer from the words for (case, target), residual against plain."""
     if None in words.values():
         return "not resolved"

@@ -4,7 +4,7 @@ The block is dense (every pixel reaches every other), because the missing half c
 within a few pixels. Every squiggle is one wave, so that its first half says how it goes on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -165,7 +165,7 @@ def judge(
     courses: dict[str, Course], found: Differences[tuple[str, str]], blocked: Course
 ) -> tuple[Answer, str]:
     """Say which half a residual block draws better than a plain one, and from where it has to start."""
-    words = {key: word for key, (_, word) in found.items()}
+    words: dict[tuple[str, str], Word | None] = {key: word for key, (_, word) in found.items()}
     n = len(courses[PLAIN].last[WHOLE])
     if None in words.values():
         return "not resolved", too_few(n)
@@ -186,7 +186,7 @@ def judge(
     )
 
 
-def answer_of(words: dict[tuple[str, str], Word | None]) -> Answer:
+def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
     """Return the answer from the words for (arm, part), each against the plain block."""
     if None in words.values():
         return "not resolved"
