@@ -113,14 +113,14 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         picture = loss_panel(training, _unnamed(test), colours, chance=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
         note = f"{about} · {seeds_words(training)}. Training loss as running means."
-        yield figure(to_svg(picture, text), "Loss.", note)
+        yield figure(to_svg(picture, f"{about}. {text}"), "Loss.", note)
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
         picture = error_panel(training, _unnamed(test), colours, chance=100 * (1 - 1 / classes))
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
-        yield figure(to_svg(picture, text), "Error.", f"{about} · {seeds_words(test)}.")
+        yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
 
 
 def _frames(
@@ -139,7 +139,9 @@ def _frames(
         f"At the stem: {ends}. The slider shows the other probed steps."
     )
     caption = f"{about} · {seeds_words(frames[first])}."
-    return list(frames), [figure(to_svg(frames_panel(frames, colours), text), "Gradient by layer.", caption)]
+    return list(frames), [
+        figure(to_svg(frames_panel(frames, colours), f"{about}. {text}"), "Gradient by layer.", caption)
+    ]
 
 
 def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
@@ -160,7 +162,7 @@ def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str
             f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."
         )
         seeds = "one seed" if first.n == 1 else f"geometric mean of {first.n} seeds"
-        yield figure(to_svg(picture, text), f"{arm}.", f"{about} · {seeds}.")
+        yield figure(to_svg(picture, f"{about}. {text}"), f"{arm}.", f"{about} · {seeds}.")
 
 
 def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
@@ -170,11 +172,16 @@ def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colour
             f"{line.label}: mean {line.middle.mean():.3g}" for line in lines
         )
         picture = responses_panel(lines, colours)
-        yield figure(to_svg(picture, text + "."), "Responses.", f"{about} · {seeds_words(lines)}.")
+        yield figure(to_svg(picture, f"{about}. {text}."), "Responses.", f"{about} · {seeds_words(lines)}.")
 
 
 def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:
-    return lines_of(read, lambda curves: curves.transport.get(step, {}), geometric=True)
+    """One line an arm, of all seeds that were probed then: like T, whether they learned or not."""
+    arms: dict[str, list[Curve]] = {}
+    for entry, curves in read:
+        arms.setdefault(entry.row["arm"], []).append(curves.transport.get(step, {}))
+    lines = (line(arm, arm, profiles, geometric=True) for arm, profiles in arms.items())
+    return [found for found in lines if found is not None]
 
 
 def _thinned(line: Line) -> Line:

@@ -21,6 +21,8 @@ def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterato
     """Yield the figures, as HTML, of each setting that was trained at two depths or more."""
     settings: dict[str, list[Entry]] = {}
     for cell in cells:
+        if None in cell.name.values():  # a run that cannot be read, and is not known to belong anywhere
+            continue
         rest = {short(key): value for key, value in cell.name.items() if key != DEPTH}
         settings.setdefault(cell_words(rest), []).extend(cell.entries)
     for words, entries in settings.items():
@@ -29,7 +31,9 @@ def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterato
             dots, stuck = (_dots(entries, fate, key, read) for fate in ("finished", "stuck"))
             lines = [found for arm, own in dots.items() if (found := _through(arm, own)) is not None]
             if any(len(found.x) > 1 for found in lines):
-                picture = to_svg(depth_panel(lines, dots, stuck, colours, ylabel), _course(lines, ylabel))
+                picture = to_svg(
+                    depth_panel(lines, dots, stuck, colours, ylabel), f"{about}. {_course(lines, ylabel)}"
+                )
                 hollow = " Hollow: never left guessing, in no mean." if stuck else ""
                 yield figure(
                     picture,

@@ -80,11 +80,10 @@ class Cell:
 
 
 def cells(entries: Sequence[Entry]) -> list[Cell]:
-    """Return the cells in order of appearance, of the runs that can be read."""
-    readable = [entry for entry in entries if entry.fault is None]
-    axes = varied(readable)
+    """Return the cells in order of appearance."""
+    axes = varied([entry for entry in entries if entry.fault is None] or entries)
     grouped: dict[str, list[Entry]] = {}
-    for entry in readable:
+    for entry in entries:
         grouped.setdefault(repr([entry.fact(axis) for axis in axes]), []).append(entry)
     return [Cell({axis: group[0].fact(axis) for axis in axes}, group) for group in grouped.values()]
 
@@ -135,7 +134,7 @@ def read_curves(entry: Entry) -> Curves | str:
 def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
     run = Run(folder / str(row["folder"]))
     try:
-        config, manifest, speed = run.config, run.manifest, run.images_per_second
+        manifest, config, speed = run.manifest, run.config, run.images_per_second
         _ = manifest["data"]["label"], manifest["data"]["num_classes"], run.result
     except DAMAGE as error:
         return Entry(row, run.folder, None, None, None, _reason(error, run.folder))
@@ -166,6 +165,6 @@ def _rows(value: Any, needed: frozenset[str]) -> bool:
 
 
 def _reason(error: Exception, folder: Path) -> str:
-    if isinstance(error, RunFolderError):
-        return "; ".join(error.lines)
-    return f"{folder}: damaged, not what a run writes ({type(error).__name__}: {error})"
+    known = isinstance(error, RunFolderError)
+    why = "; ".join(error.lines) if known else f"not what a run writes ({type(error).__name__}: {error})"
+    return why if str(folder) in why else f"{folder}: {why}"

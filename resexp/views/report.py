@@ -84,13 +84,13 @@ def report(
     """Return the page."""
     arms = {entry.row["arm"]: entry.row["kind"] for entry in entries}
     data = joined(
-        dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest), "no data"
+        dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest),
+        "data not recorded",
     )
     found = cells(entries)
     pictures, undrawn = _pictures(found, data, arm_colours(arms))
-    unread = [entry.fault for entry in entries if entry.fault] + [
-        why for cell in pictures for why in cell.unread
-    ]
+    faults = [entry.fault for entry in entries if entry.fault]
+    unread = dict.fromkeys([*faults, *(why for cell in pictures for why in cell.unread)])
     title = " against ".join(arms)
     parts = [
         page.header(f"resexp · {data}", _first_upper(title), lead(entries)),
@@ -118,7 +118,8 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
     across = dict.fromkeys(cell_words(verdict.get("cell") or {}) for verdict in rest)
     for words in across:
         own = [verdict for verdict in rest if cell_words(verdict.get("cell") or {}) == words]
-        parts += _under(", ".join(filter(None, ("across depths", words))), own, [])
+        span = "" if "depth" in (own[0].get("cell") or {}) else "across depths"
+        parts += _under(", ".join(filter(None, (span, words))), own, [])
     if not parts:
         return [page.paragraph("Nothing yet: no run has ended.")]
     return [*parts, page.paragraph(TRANSPORT, kind="note")]

@@ -292,7 +292,7 @@ LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 COLUMNS = [

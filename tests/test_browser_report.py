@@ -1,0 +1,167 @@
+"""The report as a reader meets it: in a browser, wide and narrow, light and dark, on paper."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; on a developer's machine without one the tests are skipped, in CI they fail."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("playwright")
+        if path is None:
+            pytest.skip("no Chromium here")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=120_000)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, comparison: Path) -> Iterator[Any]:
+    """Open the report under given conditions. What it complains of or asks the network for is a fault."""
+    contexts = []
+
+    def opened(**conditions: Any) -> Any:
+        context = browser.new_context(**conditions)
+        context.set_default_timeout(120_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.faults = []
+        page.on("pageerror", lambda error: page.faults.append(str(error)))
+        page.on("console", lambda message: page.faults.append(message.text))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("file:", "data:")) or page.faults.append(request.url),
+        )
+        page.goto((comparison / "report.html").as_uri())
+        return page
+
+    yield opened
+    for context in contexts:
+        faults = [fault for page in context.pages for fault in page.faults]
+        context.close()
+        assert faults == []
+
+
+SHOWN = """svg => [...svg.querySelectorAll("[data-step]")]
+  .filter(frame => frame.getClientRects().length && getComputedStyle(frame).display !== "none")
+  .map(frame => frame.dataset.step)"""
+
+CUT = """() => [...document.querySelectorAll(
+    "p, h1, h2, h3, td, th, dd, dt, figcaption, pre, small, svg text")]
+  .filter(element => element.getClientRects().length)
+  .map(element => [element.textContent.trim(), element.getBoundingClientRect(), element])
+  .filter(([text, box, element]) => text && !element.closest(".stack thead")
+    && (box.width < 1 || box.left < -1 || box.right > document.documentElement.clientWidth + 1
+        || element.scrollWidth > element.clientWidth + 1 && getComputedStyle(element).overflowX === "hidden"))
+  .map(([text]) => text)"""
+
+PICTURES = """() => [...document.querySelectorAll("figure svg")].map(svg => {
+  const box = svg.getBoundingClientRect();
+  const lines = [...svg.querySelectorAll("path, image")].filter(mark => mark.getClientRects().length);
+  const texts = svg.querySelectorAll("text").length;
+  return {width: box.width, height: box.height, marks: lines.length, texts};
+})"""
+
+
+def test_the_slider_changes_the_charts(open_page: Any) -> None:
+    page = open_page(viewport={"width": 1280, "height": 900})
+    slider = page.locator(".slider input")
+    charts = page.locator("svg:has([data-step])")
+    assert charts.count() == 4
+    assert set(charts.first.evaluate(SHOWN)) == {"0"}
+    before = charts.first.screenshot()
+    slider.focus()
+    for step in ("1", "2", "5", "10", "12"):
+        slider.press("ArrowRight")
+        for index in range(charts.count()):
+            assert set(charts.nth(index).evaluate(SHOWN)) == {step}
+        assert page.locator("[data-now]").first.text_content() == f"step {step}"
+        assert slider.get_attribute("aria-valuetext") == f"step {step}"
+    assert charts.first.screenshot() != before
+    slider.press("Home")
+    assert set(charts.first.evaluate(SHOWN)) == {"0"}
+    assert charts.first.screenshot() == before
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_charts_are_visible_and_no_text_is_cut(open_page: Any, width: int) -> None:
+    page = open_page(viewport={"width": width, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT) == []
+    pictures = page.evaluate(PICTURES)
+    assert len(pictures) > 12
+    for picture in pictures:
+        assert 300 <= picture["width"] <= width
+        assert picture["height"] > 150
+        assert picture["marks"] > 5
+        assert picture["texts"] > 5
+
+
+def test_the_text_in_charts_is_readable_on_a_phone(open_page: Any) -> None:
+    page = open_page(viewport={"width": 390, "height": 844})
+    heights = page.evaluate(
+        "() => [...document.querySelectorAll('figure svg text')].map(text => {"
+        " const box = text.getBoundingClientRect(); return Math.min(box.width, box.height); })"
+    )
+    # A digit of one character is narrower than it is high; anything below 6 would be a smudge.
+    assert min(heights) > 6
+
+
+def test_dark_and_light_are_both_readable(open_page: Any) -> None:
+    luminances = {}
+    for scheme in ("light", "dark"):
+        page = open_page(viewport={"width": 1280, "height": 900}, color_scheme=scheme)
+        paper, ink, text = page.evaluate(
+            """() => [getComputedStyle(document.documentElement).backgroundColor,
+                 getComputedStyle(document.body).color,
+                 getComputedStyle(document.querySelector("figure svg text")).fill]
+                 .map(colour => colour.match(/\\d+/g).slice(0, 3).map(Number))"""
+        )
+        luminances[scheme] = _luminance(paper)
+        for colour in (ink, text):
+            light, dark = sorted((_luminance(paper), _luminance(colour)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5
+    assert luminances["light"] > 0.8
+    assert luminances["dark"] < 0.05
+
+
+def test_without_javascript_step_0_is_shown_and_no_dead_slider(open_page: Any) -> None:
+    page = open_page(viewport={"width": 390, "height": 844}, java_script_enabled=False)
+    assert not page.locator(".slider").is_visible()
+    assert page.locator('[data-step="0"]').first.is_visible()
+    assert not page.locator('[data-step="12"]').first.is_visible()
+
+
+def test_the_page_prints_light_and_without_the_slider(open_page: Any) -> None:
+    page = open_page(viewport={"width": 1280, "height": 900}, color_scheme="dark")
+    page.emulate_media(media="print")
+    paper = page.evaluate(
+        "getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)"
+    )
+    assert _luminance(paper[:3]) > 0.8
+    assert not page.locator(".slider input").is_visible()
+    assert len(page.pdf()) > 20_000
+
+
+def _luminance(colour: list[int]) -> float:
+    """Relative luminance of an sRGB colour, as WCAG 2 defines it."""
+    red, green, blue = ((c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

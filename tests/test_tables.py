@@ -1,0 +1,164 @@
+"""The final table: the record's numbers, every seed accounted for, the same in every form."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from statistics import fmean, geometric_mean
+from typing import Any
+
+import pytest
+from rich.console import Console
+from scipy import stats
+
+from resexp.records.run import scan
+from resexp.views.recorded import Entry, read_comparison
+from resexp.views.tables import (
+    FinalTable,
+    comparison_table,
+    final_table,
+    plain_table,
+    run_rows,
+    runs_table,
+    scientific,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+
+
+def entry(arm: str = "plain", fate: str = "finished", seed: int = 0, **numbers: Any) -> Entry:
+    """One run as comparison.json has it, without a folder."""
+    row = {"arm": arm, "kind": arm, "depth": 20, "norm": "batch", "init": "he", "seed": seed, "fate": fate}
+    known = {"final_loss": 1.0, "test_accuracy": 0.5, "gradient_first": 1.0, "gradient_last": 1.0}
+    return Entry(
+        {**row, **known, "transport_initial": 1.0, **numbers}, Path("gone"), None, None, None, "gone"
+    )
+
+
+def only_row(*entries: Entry) -> tuple[FinalTable, dict[str, str]]:
+    table = final_table(entries)
+    (texts,) = table.texts
+    return table, dict(zip(table.names, texts, strict=True))
+
+
+def shown(table: object) -> str:
+    console = Console(width=240, file=io.StringIO(), color_system=None)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_means_and_intervals_are_those_of_the_recorded_runs(comparison: Path) -> None:
+    entries, _ = read_comparison(comparison)
+    runs = json.loads((comparison / "comparison.json").read_text())["runs"]
+    rows = [row for row in final_table(entries).rows if row["arm"] == "residual" and row["norm"] == "batch"]
+    assert [row["depth"] for row in rows] == [8, 14]
+    for row in rows:
+        own = [r for r in runs if (r["arm"], r["depth"], r["norm"]) == ("residual", row["depth"], "batch")]
+        assert row["seeds"] == len(own) == 2
+        for key in ("final_loss", "test_accuracy"):
+            values = [run[key] for run in own]
+            assert row[key] == pytest.approx(fmean(values))
+            half = stats.t.ppf(0.975, 1) * stats.sem(values)
+            assert row[f"{key}_high"] - row[f"{key}_low"] == pytest.approx(2 * half)
+        assert row["transport"] == pytest.approx(geometric_mean([run["transport_initial"] for run in own]))
+        assert row["gradient_first"] == pytest.approx(geometric_mean([run["gradient_first"] for run in own]))
+        assert row["images_per_second"] > 0
+
+
+def test_only_axes_that_vary_are_shown(comparison: Path) -> None:
+    entries, _ = read_comparison(comparison)
+    assert final_table(entries).names[:5] == ["arm", "depth", "norm", "init", "seeds"]
+    batch = [entry for entry in entries if entry.row["norm"] == "batch"]
+    assert final_table(batch).names[:3] == ["arm", "depth", "seeds"]
+
+
+def test_failed_seeds_are_counted_and_never_averaged() -> None:
+    _, texts = only_row(
+        entry(final_loss=1.0),
+        entry(final_loss=2.3, fate="stuck", seed=1),
+        entry(final_loss=None, fate="diverged", seed=2, test_accuracy=None),
+    )
+    assert texts["seeds"] == "3 (1 stuck, 1 diverged)"
+    assert texts["final loss"] == "1.000"
+
+
+def test_where_every_seed_is_stuck_their_range_stands_for_the_mean() -> None:
+    stuck = [entry(final_loss=loss, fate="stuck", seed=seed) for seed, loss in enumerate((2.31, 2.29, 2.30))]
+    table, texts = only_row(*stuck)
+    assert texts["final loss"] == "2.290 to 2.310"
+    assert table.rows[0]["final_loss"] is None
+    assert only_row(stuck[0])[1]["final loss"] == "2.310"
+
+
+def test_underflow_is_called_by_its_name() -> None:
+    _, texts = only_row(entry(gradient_first=0.0, gradient_last=3e-5, transport_initial=0.0))
+    assert texts["gradient first / last"] == "underflow / 3.0e-5"
+    assert texts["T"] == "underflow vanishing"
+
+
+def test_what_was_not_measured_is_a_dash() -> None:
+    nothing = dict.fromkeys(("final_loss", "test_accuracy", "gradient_first", "gradient_last", "parameters"))
+    _, texts = only_row(entry(fate="unfinished", transport_initial=None, **nothing))
+    dashes = ("final loss", "test accuracy", "parameters", "T", "images/s")
+    assert {texts[name] for name in dashes} == {"–"}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(3.94e-24, "3.9e-24"), (1.28e4, "1.3e4"), (0.334, "0.33"), (35.2, "35"), (0.0, "underflow")],
+)
+def test_sizes_are_short_and_keep_their_order(value: float, text: str) -> None:
+    assert scientific(value) == text
+
+
+def test_csv_keeps_every_digit(comparison: Path) -> None:
+    entries, _ = read_comparison(comparison)
+    table = final_table(entries)
+    back = list(csv.DictReader(io.StringIO(to_csv(table))))
+    assert len(back) == len(table.rows) == 8
+    for row, read in zip(table.rows, back, strict=True):
+        assert list(row) == list(read)
+        for key, value in row.items():
+            assert (float(read[key]) if isinstance(value, float) else read[key] or None) == (
+                value if isinstance(value, float) or value is None else str(value)
+            )
+
+
+HOSTILE = "a|b\n`<i>`_*[x](y)&%$#{}~^\\"
+
+
+def test_names_cannot_break_out_of_markdown() -> None:
+    lines = to_markdown(final_table([entry(arm=HOSTILE), entry(arm="residual")])).splitlines()
+    assert len(lines) == 4
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
+    assert not re.search(r"(?<!\\)[<`*\[]", lines[2].replace("[1", ""))
+
+
+def test_names_cannot_break_out_of_latex() -> None:
+    text = to_latex(final_table([entry(arm=HOSTILE)]))
+    row = next(line for line in text.splitlines() if line.startswith("a|b "))
+    bare = re.sub(r"\\(?:textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]", "", row)
+    assert not re.search(r"[%$#_{}~^]", bare)
+    assert bare.count("&") == text.splitlines()[2].count("&")
+
+
+def test_terminal_tables_show_names_as_they_are(comparison: Path) -> None:
+    table = shown(comparison_table(comparison))
+    assert table.count("residual") == 4
+    assert "[bold]x[/bold]" in shown(plain_table([{"name": "[bold]x[/bold]"}]))
+    assert shown(plain_table([])).strip() == ""
+
+
+def test_runs_are_listed_with_their_scores(comparison: Path) -> None:
+    runs = [run for run, fault in scan(comparison) if fault is None]
+    rows = run_rows(runs)
+    assert len(rows) == 16
+    for run, row in zip(runs, rows, strict=True):
+        assert run.result is not None
+        assert row["test_accuracy"] == run.result["test_accuracy"]
+        assert row["data"] == "folder tiny"
+    text = shown(runs_table(runs))
+    assert all(Path(row["folder"]).name in text.replace("\n", "") for row in rows)
