@@ -7,7 +7,7 @@ from torch import Tensor
 from torchvision.transforms import functional as T
 
 from resexp.config import Normalize
-from resexp.data.batches import Draw, draw, epoch_steps, in_place, render
+from resexp.data.batches import Draw, draw, epoch_steps, in_place, render, sample
 from resexp.data.datasets import Dataset, dataset, statistics
 from resexp.errors import DataError
 
@@ -103,6 +103,21 @@ def test_crops_and_flips_are_uniform() -> None:
 def test_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(DataError, match="batch_size is 64, but there are only 63"):
         draw(0, 0, num_images=63, batch_size=64, augment=True)
+
+
+def test_images_of_another_size_keep_it() -> None:
+    data = noise()
+    small = dataset(data.images[..., ::2, ::2], data.labels, data.classes, (data.mean, data.std))
+    images = render(small, draw(0, 0, num_images=40, batch_size=40, augment=True)).images
+    assert images.shape == (40, 3, 16, 16)
+    still = render(small, in_place(torch.arange(40))).images * data.std + data.mean
+    torch.testing.assert_close(still, small.images.float(), atol=1e-3, rtol=0)
+
+
+def test_the_sample_is_fixed_and_a_longer_one_begins_with_it() -> None:
+    assert torch.equal(sample(1000, 200)[:50], sample(1000, 50))
+    assert len(set(sample(1000, 200).tolist())) == 200
+    assert sorted(sample(30, 200).tolist()) == list(range(30))
 
 
 @pytest.mark.gpu

@@ -1,4 +1,13 @@
-"""The embedded set: ten figures in waxy strokes on coloured paper, 32x32, drawn on the fly."""
+"""The embedded set: ten figures in waxy strokes on coloured paper, 32x32, drawn on the fly.
+
+12,000 drawings take 3.1 s of one core. How hard they are, of the 2,000 test drawings:
+
+- a linear classifier on the pixels (least squares, the best of five ridges): 33.5%; chance is 10%;
+- a residual-20, seed 0, trained once: 90.8% after 260 steps of batch 128 and 95.2% after 312, which is four
+  epochs (lr 0.05 after 20 steps of warm-up, on a cosine over six epochs, not augmented).
+
+`python -m benchmarks.crayons` measures them again.
+"""
 
 import hashlib
 from pathlib import Path

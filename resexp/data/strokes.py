@@ -1,7 +1,8 @@
 """Crayon strokes: the points of a path become wax on paper.
 
-Lengths are in pixels. Drawings are the same bits on every machine: coordinates are rounded to 1/1024 pixel,
-and after that nothing is used that IEEE 754 leaves open (no exp, no sin, no sums whose order is free).
+Lengths are in pixels. Drawings are the same bits on every machine: coordinates, radii and pressures are
+rounded to 1/1024, and after that nothing is used that IEEE 754 leaves open (no exp, no sin, no sums whose
+order is free).
 """
 
 import numpy as np
@@ -39,15 +40,18 @@ def pressure_field(
     pressure: likewise. At distance d from a point it is pressure * (1 - (d / radius)^2), the largest over the
     points: 0 at the edge of the stroke, and no more than `OUTSIDE` where the crayon never came near.
     """
-    path = np.round(np.asarray(points, dtype=np.float64) * 1024) / 1024
-    path = np.clip(path, -BEYOND, size + BEYOND - 1).astype(np.float32)
-    radii = np.broadcast_to(np.asarray(radius, dtype=np.float32), path.shape[:2])
-    force = np.broadcast_to(np.asarray(pressure, dtype=np.float32), path.shape[:2])
+    path = np.clip(_rounded(points), -BEYOND, size + BEYOND - 1)
+    radii = np.broadcast_to(_rounded(radius), path.shape[:2])
+    force = np.broadcast_to(_rounded(pressure), path.shape[:2])
     field = np.empty((len(path), size, size), dtype=np.float32)
     by_radius = np.argsort(radii.max(axis=1), kind="stable")
     for some in np.split(by_radius, range(BLOCK, len(path), BLOCK)):
         field[some] = _press(path[some], radii[some], force[some], size)
     return field
+
+
+def _rounded(values: ArrayLike) -> Floats:
+    return (np.round(np.asarray(values, dtype=np.float64) * 1024) / 1024).astype(np.float32)
 
 
 def _press(path: Floats, radii: Floats, force: Floats, size: int) -> Floats:
