@@ -34,7 +34,7 @@ def gradients_table(document: Row) -> Table:
         "factor a layer",
         "theory",
         "word",
-        "1e±3 at",
+        "1e±3",
     ]:
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in FIXED)
     for row in rows:
