@@ -1,0 +1,68 @@
+"""One signal finishes the step; a second one, or one where nothing is to be saved, ends the process."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import tiny_config
+from harness.interrupting import train
+
+from resexp.data.splits import Splits
+from resexp.errors import Exit, Interrupted, Terminated
+from resexp.records.folder import locked
+from resexp.training import checkpoint
+from resexp.training.loop import Progress, run
+from resexp.training.signals import SIGNALS, Stop, stop_on_signals
+
+CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_one_signal_saves_and_says_how_to_go_on(
+    number: signal.Signals, splits: Splits, tmp_path: Path
+) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.step == 5:
+            os.kill(os.getpid(), number)
+
+    config = tiny_config(record__probes=(), record__eval_every=5)
+    with (
+        pytest.raises(
+            (Interrupted, Terminated), match="stopped after step 5 of 12 and saved; add --resume"
+        ) as caught,
+        stop_on_signals() as stop,
+        locked(tmp_path),
+    ):
+        run(config, tmp_path, splits, stop=stop, report=interrupt)
+    assert caught.value.code == CODES[number]
+    assert checkpoint.saved(tmp_path / "checkpoints")[-1].stem == "step-0000000005"
+    assert train(tmp_path, config, splits) is not None
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("case", ["second signal", "not heeded"])
+def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
+    number: signal.Signals, case: str
+) -> None:
+    pid = os.fork()
+    if pid == 0:
+        with stop_on_signals() as stop:
+            if case == "second signal":
+                with stop.heeding():
+                    os.kill(os.getpid(), number)
+                    os.kill(os.getpid(), number)
+            os.kill(os.getpid(), number)
+        os._exit(99)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == CODES[number]
+
+
+def test_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with stop_on_signals():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_a_stop_nobody_asked_for_never_stops() -> None:
+    assert not Stop()()

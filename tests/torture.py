@@ -1,0 +1,173 @@
+"""What takes too long for every day: `python tests/torture.py [--real FOLDER]`, up to 40 minutes.
+
+Prints what was done and how often, and ends with 1 when one bit differed. Its counts stand in
+docs/reliability.md. --real FOLDER adds a ResNet-20 on an image folder, in the machine's own precision and
+compiled where that is the default, killed five times.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import get_args
+
+from conftest import tiny_config
+from harness.breaking import SHORT, Tally, break_at_points, kill_at_random, reference, signal_at_random
+from harness.commands import resexp, start, start_together, write_config, write_images
+from harness.comparing import differences
+from harness.points import How
+from harness.server import Server
+
+PROBED = {**SHORT, "record__probes": ("gradient_profile",)}
+
+
+def main() -> None:
+    """Do all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--real", type=Path, help="an image folder: FOLDER/train/CLASS/*, FOLDER/test/CLASS/*"
+    )
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--starts", type=int, default=50)
+    options = parser.parse_args()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory() as place, Server() as server:
+        root = Path(place)
+        wrong += told(
+            "kill -9 at a random moment", lambda: kill_at_random(server, root / "a", options.kills, seed=0)
+        )
+        wrong += told(
+            "kill -9 at a random moment, with probes",
+            lambda: kill_at_random(server, root / "b", 30, 1, PROBED),
+        )
+        wrong += told(
+            "SIGINT or SIGTERM, once or twice", lambda: signal_at_random(server, root / "c", 60, seed=2)
+        )
+        _, end = reference(server, root / "d")
+        points = range(len(end.trace))
+        for how in get_args(How):
+            wrong += told(
+                f"{how} at each call of a whole run that touches the disk",
+                lambda how=how, points=points: break_at_points(
+                    server, root / how.replace(" ", "-"), points, how
+                ),
+            )
+        wrong += told("a disk of 1 MB that is really full", lambda: really_full(server, root / "e"))
+        work = root / "work"
+        work.mkdir()
+        write_images(work / "images")
+        config = tiny_config(name="whole", data={"name": "folder", "root": "images"}, optim__steps=40)
+        write_config(work / "c.yaml", config)
+        wrong += told("two simultaneous starts", lambda: starts(work, options.starts))
+        wrong += told("kill -9 of the real command", lambda: kill_command(work, 10, []))
+        if options.real:
+            arguments = ["--set", f"data.root={options.real.resolve()}", "--set", "optim.steps=400"]
+            real = root / "real"
+            real.mkdir()
+            config = tiny_config(name="whole", data={"name": "folder"}).model_dump()
+            config["run"] = {}
+            config["model"] = {"depth": 20}
+            config["optim"] = {"steps": 400, "schedule": {"name": "cosine"}}
+            config["record"] = {"eval_every": 200, "checkpoint_every": 50}
+            write_config(real / "c.yaml", type(tiny_config()).model_validate(config))
+            wrong += told("kill -9 of a ResNet-20 on real images", lambda: kill_command(real, 5, arguments))
+    print(*wrong, sep="\n")  # noqa: T201
+    sys.exit(bool(wrong))
+
+
+def told(what: str, do: Callable[[], Tally]) -> list[str]:
+    """Do it and print a line of what came of it."""
+    began = time.perf_counter()
+    tally: Tally = do()
+    seconds = time.perf_counter() - began
+    print(f"{tally.broken:5d}  {what}: {len(tally.faults)} mismatches ({seconds:.0f} s)", flush=True)  # noqa: T201
+    return [f"{what}: {fault}" for fault in tally.faults]
+
+
+def starts(work: Path, num: int) -> Tally:
+    """Start one command twice at once, again and again: the loser is gone within a second, without torch."""
+    faults, seconds = [], []
+    for k in range(num):
+        loser, _ = start_together(["train", "--config", "c.yaml", "--name", f"twice{k}"], work)
+        seconds.append(loser.seconds)
+        if (
+            loser.code != 7
+            or loser.stdout != "no torch\n"
+            or loser.stderr.count("\n") != 1
+            or loser.seconds > 1
+        ):
+            faults.append(f"{loser}")
+    print(f"       the loser was gone after {median(seconds):.2f} s (median), {max(seconds):.2f} s (longest)")  # noqa: T201
+    return Tally(num, faults)
+
+
+def kill_command(work: Path, num: int, sets: list[str]) -> Tally:
+    """Kill the real command at random moments, resume it, compare it at its end, and verify it."""
+    whole = resexp("train", "--config", "c.yaml", *sets, folder=work)
+    if whole.code:
+        return Tally(0, [whole.stderr])
+    chance, kills, faults, runs = random.Random(3), 0, list[str](), 0
+    while kills < num:
+        runs += 1
+        name = f"run{runs}"
+        arguments = ["train", "--config", "c.yaml", "--name", name, "--resume", "auto", *sets]
+        for _ in range(min(5, num - kills)):
+            process = start(arguments, work)
+            time.sleep(chance.uniform(0.1, 1) * whole.seconds)
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += process.returncode == -signal.SIGKILL
+        end = resexp(*arguments, folder=work)
+        found = set(differences(work / "runs/whole", work / "runs" / name)) - {"config.yaml"}  # its name
+        faults += [f"{name}: {difference}" for difference in found]
+        if end.code:
+            faults.append(end.stderr)
+        checked = resexp("verify", f"runs/{name}", folder=work)
+        faults += [line for line in checked.stdout.splitlines() if line.startswith("FAILS")]
+    return Tally(kills, faults)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of 1 MB in memory; needs root."""
+    folder.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def really_full(server: Server, root: Path) -> Tally:
+    """Fill a small file system to the last bytes at different heights, then make room and go on."""
+    if os.getuid() or sys.platform != "linux":
+        return Tally(0, [])
+    whole, _ = reference(server, root)
+    faults, full = [], 0
+    for left in range(0, 260_000, 20_000):
+        with small_disk(root / f"disk{left}") as disk:
+            (disk / "filler").write_bytes(b"x" * (2**20 - left - 16_384))
+            end = server.train(disk / "run", dict(SHORT))
+            full += end.code == 6
+            if (
+                end.code not in (0, 6)
+                or "Traceback" in end.stderr
+                or (end.code == 6 and end.stderr.count("\n") != 1)
+            ):
+                faults.append(f"{left} bytes left: {end}")
+            (disk / "filler").unlink()
+            again = server.train(disk / "run", dict(SHORT))
+            faults += [again.stderr] if again.code else differences(whole, disk / "run")
+    return Tally(full, faults)
+
+
+if __name__ == "__main__":
+    main()
