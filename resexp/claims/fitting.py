@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
+from resexp.errors import Diverged
 from resexp.nets.blocks import Block
 from resexp.nets.initializers import initialize
 
@@ -140,6 +141,10 @@ def fit(
     # A rate at which any seed diverged is never the best.
     by_rate = errors.view(len(seeds), per_seed).nan_to_num(torch.inf).mean(0)
     best = int(by_rate.argmin())
+    if not by_rate[best].isfinite():
+        raise Diverged(
+            f"no learning rate of {', '.join(map(str, rates))} keeps the loss finite for every seed"
+        )
     return Fit(rates[best], {step: output[best::per_seed] for step, output in outputs.items()})
 
 

@@ -30,6 +30,7 @@ NETS: dict[str, dict[str, Any]] = {
     "shortcut x 0.5": {"order": "pre", "shortcut_scale": 0.5},
 }
 CLEAR = next(iter(NETS))
+FLOOR = 1e-4
 
 
 class Passage(NamedTuple):
@@ -80,7 +81,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
     answer, sentence = judge(exactly, num_same, shrink, strided, left)
     return Finding(
         name="highway",
-        claim="The gradient through `+ x` is not shrunk at all.",
+        claim="The gradient through + x is not shrunk at all.",
         source="article; He et al. 2016",
         answer=answer,
         sentence=sentence,
@@ -96,10 +97,13 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         measurements=(exactly, *shrink.values(), strided, *left.values()),
         pictures=(
             Picture(
-                highway_figure({n: [[p.left for p in e] for e in b.values()] for n, b in passages.items()}),
+                highway_figure(
+                    {n: [[p.left for p in e] for e in b.values()] for n, b in passages.items()}, floor=FLOOR
+                ),
                 "What is left of the gradient that takes every shortcut and no branch, from the last block "
                 "(right) "
-                "back to the first (left). Flat means not shrunk. The steps are the two blocks that halve "
+                "back to the first (left). Flat means not shrunk; lines that leave the picture go on "
+                "falling. The steps are the two blocks that halve "
                 "the image.",
                 "Lines from right to left: flat but for two steps where nothing stands after the addition; "
                 "falling with a ReLU, a scaled shortcut or a sigmoid in the way.",
@@ -199,6 +203,7 @@ def judge(
     parts = [f"{shown(shrink[name])} is left in a block with {name}" for name in shrinking]
     ends = [f"{shown(left[name])} with {name}" for name in shrinking]
     return "holds only if", (
+        "Only where nothing stands after the addition and the shape stays. "
         f"{clear}What stands in the way shrinks it: {listed(parts)}; and {shown(strided)} in a block that "
         "halves "
         f"the image, even on the clear way. Behind all {DEPTH // 2 - 1} blocks there is left "

@@ -76,7 +76,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
             "at a trained net; none was trained here."
         ),
         measurements=(
-            Measurement("paths of length 5 to 17, of all 2^54", 100 * counted, None, 1, "% (exact)"),
+            Measurement("paths of length 5 to 17, of all 2^54", 100 * counted, None, 0, "% (exact)"),
             *measured.values(),
             *lengths,
         ),
@@ -191,9 +191,13 @@ def judge(measured: dict[str, Measurement], counted: float) -> tuple[Answer, str
     )
     if refuted:
         parts = " and ".join(f"{measured[name].mean:.1f}% ({name})" for name in refuted)
-        sentence += (
-            f" That is the doing of the normalisation and the weights, not of the shortcuts alone: "
-            f"elsewhere the same lengths carry {parts}."
+        sentence = (
+            "Only with normalisation. "
+            + sentence
+            + (
+                " That is the doing of the normalisation and the weights, not of the shortcuts alone: "
+                f"elsewhere the same lengths carry {parts}."
+            )
         )
     if main.interval is None:
         sentence += f" One seed has no {CONFIDENCE:.0%} interval."

@@ -20,7 +20,7 @@ from resexp.data.strokes import paper_grain
 from resexp.findings.statistics import Word
 from resexp.nets.blocks import Block
 from resexp.seeds import derive
-from resexp.views.figures.claims import GRAPHITE, colour_of, curves_figure, sheets_figure
+from resexp.views.figures.claims import colour_of, curves_figure, sheets_figure
 
 NUM_TRAINING, NUM_CHOOSING, NUM_HELD_OUT = 2048, 128, 256
 STEPS, BATCH_SIZE = 300, 32
@@ -28,7 +28,7 @@ LOOKS = (0, 10, 30, 100, 300)
 RATES = (0.005, 0.015, 0.045)
 ALONE_STEPS, ALONE_LOOK = 40, 20
 UNIT = "of just copying"
-TASK = ("given", "wanted")
+CURVE_FLOOR = 3e-4
 AGAINST: dict[Word | None, str] = {"lower": "better", "higher": "worse", "not resolved": "not told apart"}
 
 
@@ -177,12 +177,28 @@ def judge(
     residual, zero = (
         listed(against(arm, part) for part in (DRAWN, MISSING, WHOLE)) for arm in (RESIDUAL, ZERO)
     )
-    return answer_of(words), (
-        f"Against the plain block the residual block is {residual}. Started at zero it is {zero}. With a "
-        "ReLU after "
-        f"the addition the zero start misses {shown(blocked.last[MISSING])} of the missing half: where "
-        "paper is "
-        f"exactly 0, that ReLU lets no gradient through. Errors in units of just copying, n = {n}."
+    answer = answer_of(words)
+    lead = ""
+    if answer == "holds only if":
+        lead = "The shortcut spares the block the copying, not the drawing. "
+        if words[RESIDUAL, MISSING] == "lower":
+            lead = "The shortcut helps with the missing half, not with everything. "
+        elif words[ZERO, MISSING] == "lower":
+            lead = (
+                "The shortcut spares the block the copying; the drawing gets easier only from a zero start. "
+            )
+    blocked_at = blocked.last[MISSING]
+    trap = ""
+    if min(blocked_at.values()) > max(courses[ZERO].last[MISSING].values()):
+        trap = (
+            f" But with a ReLU after the addition the zero start keeps {shown(blocked_at)} of the missing "
+            "half: "
+            "where the paper is exactly 0, that ReLU lets no gradient through."
+        )
+    return answer, (
+        f"{lead}Against the plain block the residual block is {residual}. Started at zero it is "
+        f"{zero}.{trap} "
+        f"Errors in units of just copying, n = {n}."
     )
 
 
@@ -237,35 +253,38 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
     given, wanted = (crayon(part[0], grain, chance) for part in held_out)
     sheets = {arm: [crayon(drawn, grain, chance) for drawn in c.drawn.values()] for arm, c in courses.items()}
     colours = {arm: colour_of(arm, ARMS) for arm in ARMS}
-    task = sheets_figure({"given": [given], "wanted": [wanted]}, [""], colours=dict.fromkeys(TASK, GRAPHITE))
-    course = sheets_figure(sheets, [f"step {step}" if step else "start" for step in LOOKS], colours=colours)
-    drawings = (
-        Picture(
-            task,
-            "The task, with a squiggle no block was trained on: given its left half, hand on the whole.",
-            "Two sheets of paper: half a wave in crayon, and the whole wave.",
-        ),
-        Picture(
-            course,
-            "The same squiggle as each block draws it while it learns (first seed). The plain block begins "
-            "with "
-            "nothing and has to learn the copying too. The residual ones have the half from the start, but "
-            "random first weights scribble over it.",
-            "A grid of crayon drawings, a column a block, a row a step: the plain block's half wave appears "
-            "slowly, the residual blocks' is there at once.",
-        ),
+    sheets_of_paper = sheets_figure(
+        (given, wanted), sheets, [f"step {step}" if step else "start" for step in LOOKS], colours=colours
     )
-    return drawings + tuple(curve(part, courses) for part in PARTS)
-
-
-def curve(part: str, courses: dict[str, Course]) -> Picture:
-    """Return the error on one part over the steps."""
-    by_arm = {
-        arm: {step: list(e[part].values()) for step, e in c.errors.items()} for arm, c in courses.items()
+    panels = {
+        f"error on {WORDED[part]}": {
+            arm: {step: list(errors[part].values()) for step, errors in course.errors.items()}
+            for arm, course in courses.items()
+        }
+        for part in PARTS
     }
-    ends = ", ".join(f"{arm} {shown(course.last[part])}" for arm, course in courses.items())
-    return Picture(
-        curves_figure(by_arm, f"error: {part}", names=ARMS),
-        f"The error on {WORDED[part]}, in units of just copying; bands are the range of the seeds.",
-        f"Error on {WORDED[part]} over the steps; at the end {ends}.",
+    ends = "; ".join(
+        f"{WORDED[part]}: " + ", ".join(f"{arm} {shown(c.last[part])}" for arm, c in courses.items())
+        for part in PARTS
+    )
+    return (
+        Picture(
+            sheets_of_paper,
+            "A squiggle no block was trained on, as each draws it while it learns (first seed). The plain "
+            "block "
+            "begins with a scribble and has to learn the copying too. The residual block has the half from "
+            "the "
+            "start, under a scribble of its own. Started at zero it has the half, on clean paper.",
+            "On top half a wave in crayon and the whole wave. Below a grid of crayon drawings, a column a "
+            "block, "
+            "a row a step: the plain block's half wave appears slowly, the residual blocks' is there at "
+            "once.",
+        ),
+        Picture(
+            curves_figure(panels, floor=CURVE_FLOOR, names=ARMS),
+            "The error on each part of the drawing, in units of just copying; bands are the range of the "
+            "seeds. "
+            f"What starts at zero starts below the picture, with no error but on {WORDED[MISSING]}.",
+            f"Errors at the end on {ends}.",
+        ),
     )

@@ -51,7 +51,8 @@ def claims_page(findings: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
     parts += [_claim(folder, document) for folder, document in findings]
     parts.append(
         footer(
-            "Numbers are means over seeds with their 95% t interval in brackets; each seed draws its own data and "
+            "Numbers are means over seeds with their 95% t interval in brackets; each seed draws its own "
+            "data and "
             "its own weights, and the networks of one seed begin with the same weights. "
             "Made by `resexp claims`; finding.json beside this page holds every number for every seed."
         )
@@ -77,17 +78,19 @@ def _claim(folder: Path, document: Mapping[str, Any]) -> str:
         figure((folder / picture["file"]).read_text(), "", picture["caption"])
         for picture in document["pictures"]
     ]
-    rows = [(m["what"], measured(m), m["n"]) for m in document["measurements"]]
+    rows = [(m["what"], measured(m), m["n"] or "exact") for m in document["measurements"]]
+    numbers = table(("What was measured", "Mean [95% interval]", "Seeds"), rows, numbers=("Seeds",))
     return "\n".join(
         (
             f'<section id="{escape(document["name"])}">',
             f'<p class="kicker">{escape(document["name"])} · {escape(document["source"])}</p>',
             f"<h2>{escape(document['claim'])}</h2>",
-            finding(_answer(document), document["sentence"]),
+            finding(_answer(document)),
+            paragraph(document["sentence"]),
             gallery(pictures) if pictures else "",
             subheading("What was done"),
             paragraph(document["setup"]),
-            table(("What was measured", "Mean [95% interval]", "Seeds"), rows, numbers=("Seeds",)),
+            f"<details>\n<summary>All {len(rows)} numbers</summary>\n{numbers}\n</details>",
             "</section>",
         )
     )
@@ -95,4 +98,4 @@ def _claim(folder: Path, document: Mapping[str, Any]) -> str:
 
 def _answer(document: Mapping[str, Any]) -> str:
     answer = document["answer"]
-    return f"{SIGNS[answer]} {answer[0].upper()}{answer[1:]}"
+    return f"{SIGNS[answer]} {answer[0].upper()}{answer[1:]}".replace(" ", "\N{NO-BREAK SPACE}")

@@ -22,10 +22,10 @@ def measured(measurement: Mapping[str, Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Return three digits, with a power of ten only where it helps: 0.0312, 1.3e-05, 12.5, 5200."""
+    """Return three digits, with a power of ten only where it helps: 0.0312, 1.3e-5, 12.5, 5200."""
     if value == 0:
         return "0"
-    if not 1e-3 <= abs(value) < 1e5:
+    if not 1e-4 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.2e}".split("e")
         return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
     if abs(value) >= 100:
@@ -39,7 +39,8 @@ def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
     for document in documents:
         lines = Text()
         for measurement in document["measurements"][:NUM_SHOWN]:
-            lines.append(f"{measurement['what']}: {measured(measurement)}, n = {measurement['n']}\n")
+            seeds = f", n = {measurement['n']}" if measurement["n"] else ""
+            lines.append(f"{measurement['what']}: {measured(measurement)}{seeds}\n")
         lines.rstrip()
         claim = Text.assemble((document["name"], "bold"), "\n", document["claim"])
         table.add_row(claim, lines, document["answer"])

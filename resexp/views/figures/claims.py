@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from resexp.views.figures.style import (
@@ -15,6 +15,7 @@ from resexp.views.figures.style import (
     KIND_COLOURS,
     OTHER_COLOURS,
     SOFT,
+    dress,
     markers,
     panel,
 )
@@ -35,18 +36,31 @@ def colour_of(name: str, names: Sequence[str]) -> str:
 
 
 def sheets_figure(
-    columns: Mapping[str, Sequence[Drawing]], rows: Sequence[str], *, colours: Mapping[str, str]
+    task: tuple[Drawing, Drawing],
+    columns: Mapping[str, Sequence[Drawing]],
+    rows: Sequence[str],
+    *,
+    colours: Mapping[str, str],
 ) -> Figure:
-    """Draw sheets of paper with crayon on them, a column for each name and a row for each of `rows`.
+    """Draw sheets of paper with crayon on them: the task on top, then a column a name, a row each of `rows`.
 
-    colours: of each column's heading and crayon.
+    task: what is given, what is wanted. columns: two or more. colours: of each column's heading and crayon.
     """
-    figure = Figure(figsize=(1.24 * len(columns) + 0.55, 1.24 * len(rows) + 0.3), layout="constrained")
+    size = (1.24 * len(columns) + 0.6, 1.24 * (len(rows) + 1) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
-    grid = figure.subplots(len(rows), len(columns), squeeze=False)
+    grid = figure.subplots(len(rows) + 1, len(columns), squeeze=False)
+    for axes in grid[0]:
+        axes.set_axis_off()
+    for axes, drawing, word in ((grid[0, 0], task[0], "given"), (grid[0, -1], task[1], "wanted")):
+        axes.set_axis_on()
+        _sheet(axes, drawing, GRAPHITE)
+        axes.set_title(word, fontsize=FONT_SIZE, color=SOFT, pad=4)
+    way = {"arrowstyle": "->", "color": SOFT, "linewidth": 1.2}
+    grid[0, 1].annotate("", (0.85, 0.5), (0.15, 0.5), xycoords="axes fraction", arrowprops=way)
     for j, (name, drawings) in enumerate(columns.items()):
         for i, drawing in enumerate(drawings):
-            axes = grid[i, j]
+            axes = grid[i + 1, j]
             _sheet(axes, drawing, colours[name])
             if i == 0:
                 axes.set_title(name, fontsize=FONT_SIZE, color=colours[name], pad=4)
@@ -67,32 +81,33 @@ def _sheet(axes: Axes, drawing: Drawing, colour: str) -> None:
 
 
 def curves_figure(
-    curves: Mapping[str, Mapping[int, Sequence[float]]],
-    ylabel: str,
-    *,
-    xlabel: str = "step",
-    names: Sequence[str],
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]], *, floor: float, names: Sequence[str]
 ) -> Figure:
-    """Draw the mean over seeds by x, the seeds' range as a band, one curve a name; the y axis is logarithmic.
+    """Draw a panel under the other: the mean over seeds by step, the seeds' range as a band, a curve a name.
 
-    curves: name to x to one positive number a seed. names: all there are, which fixes the colours.
+    panels: title to name to step to one number a seed, on one logarithmic axis from `floor` up.
     """
-    figure, axes = panel()
-    for name, curve in curves.items():
-        x = list(curve)
-        values = np.array([curve[at] for at in x])
-        colour = colour_of(name, names)
-        middle = values.mean(axis=1)
-        axes.plot(
-            x, middle, color=colour, marker=markers(names)[name], markersize=4, markeredgewidth=0, label=name
-        )
-        axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.18, linewidth=0)
-    axes.set_yscale("log")
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    legend(figure, axes)
+    figure = Figure(figsize=(4.3, 2.35 * len(panels) + 0.6), layout="constrained")
+    stack = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (title, curves) in zip(stack, panels.items(), strict=True):
+        dress(axes)
+        for name, curve in curves.items():
+            x, values = list(curve), np.array(list(curve.values()))
+            colour = colour_of(name, names)
+            axes.plot(
+                x, values.mean(axis=1), color=colour, marker=markers(names)[name], markersize=4,
+                markeredgewidth=0, label=name,
+            )  # fmt: skip
+            axes.fill_between(
+                x, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.18, linewidth=0
+            )
+            axes.set_xticks(x[:1] + [step for step in x if step >= x[-1] / 5])
+        axes.set_title(title, loc="left", fontsize=FONT_SIZE, color=INK, pad=3)
+        axes.set_yscale("log")
+        axes.set_ylim(floor, None)
+        axes.yaxis.set_minor_locator(NullLocator())
+    stack[-1].set_xlabel("step", fontsize=FONT_SIZE, color=INK)
+    legend(figure, stack[0])
     return figure
 
 
@@ -139,10 +154,11 @@ def errors_figure(
     return figure
 
 
-def highway_figure(left: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
+def highway_figure(left: Mapping[str, Sequence[Sequence[float]]], *, floor: float) -> Figure:
     """Draw what is left of the highway's gradient at each block's input, mean over seeds, range as a band.
 
     left: name to seed to one number a block, in depth order, in units of the last block's output.
+    Lines leave the picture at `floor`.
     """
     figure, axes = panel(width=5.2, height=3.6)
     names = list(left)
@@ -158,6 +174,7 @@ def highway_figure(left: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
         )  # fmt: skip
         axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
     axes.set_yscale("log")
+    axes.set_ylim(floor, 2)
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlabel("at the input of block (1: nearest to the image)")
     axes.set_ylabel("gradient left on the highway")
@@ -190,8 +207,3 @@ def path_figure(
     axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
     legend(figure, axes)
     return figure
-
-
-def crayon_colours(names: Sequence[str]) -> dict[str, str]:
-    """Return each arm's crayon; what is given and what is wanted are drawn in graphite."""
-    return {name: colour_of(name, names) for name in names}
