@@ -5,7 +5,8 @@ import torch
 
 from resexp.claims import small_responses
 from resexp.claims.brief import drawings, shrunk
-from resexp.claims.small_responses import below, examine, removable, without
+from resexp.claims.lesions import examine, removable, without
+from resexp.claims.small_responses import below
 from resexp.findings.statistics import Estimate
 from resexp.nets.network import Network, build
 

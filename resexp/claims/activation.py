@@ -128,12 +128,12 @@ def best_rate(losses: Mapping[float, float]) -> float:
 def cures(words: Mapping[str, Word]) -> dict[str, bool | None]:
     """Return, of every net that is said to be a cure, whether its gradient does not vanish; None: open."""
     remedies = [name for name in MODELS if "ReLU" in name or "residual" in name]
-    return {name: _vanishes(words[name], False) for name in remedies}
+    return {name: _spared(words[name]) for name in remedies}
 
 
 def answer(words: Mapping[str, Word]) -> Answer:
     """The disease is a plain net that squashes and vanishes; the cures are ReLU, and any residual net."""
-    disease = [_vanishes(words[f"{name}: plain"], True) for name in SQUASHING]
+    disease = [_vanishes(words[f"{name}: plain"]) for name in SQUASHING]
     cured = list(cures(words).values())
     if True not in disease and None not in disease:
         return "does not hold"
@@ -144,8 +144,13 @@ def answer(words: Mapping[str, Word]) -> Answer:
     return "holds" if all(cured) else "does not hold"
 
 
-def _vanishes(word: Word, wanted: bool) -> bool | None:
-    return None if word not in ("vanishing", "healthy", "exploding") else (word == "vanishing") is wanted
+def _vanishes(word: Word) -> bool | None:
+    return word == "vanishing" if word in ("vanishing", "healthy", "exploding") else None
+
+
+def _spared(word: Word) -> bool | None:
+    found = _vanishes(word)
+    return None if found is None else not found
 
 
 def _sentence(cells: Mapping[str, Cell], chance: float, n: int) -> str:
@@ -168,7 +173,7 @@ def _sentence(cells: Mapping[str, Cell], chance: float, n: int) -> str:
 
 
 def _grouped(names: Iterable[str]) -> str:
-    """Return `sigmoid (plain; residual, post); ReLU (...)`."""
+    """Return `sigmoid, Xavier (plain / residual, post); ReLU, He (...)`."""
     groups: dict[str, list[str]] = {}
     for name in names:
         activation, kind = name.split(": ")

@@ -3,25 +3,17 @@
 He et al. 2015, Fig. 7: a residual net's layers answer with a smaller standard deviation than a plain net's.
 Veit et al. 2016: one block of a trained residual net can be deleted and the error hardly rises; delete one of
 a plain net and it guesses. Here a pair of twins is trained until both know the drawings, and then every block
-that keeps the shape is taken out in turn. Both nets are without a block in the same way: it passes on its
-input. (In the residual net that is the shortcut alone: the input comes from a ReLU, so the ReLU after the
-addition does nothing to it.)
+that keeps the shape is taken out in turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from copy import deepcopy
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from torch import nn
-
-from resexp.claims.brief import Drawings, drawings, train
+from resexp.claims.brief import drawings, train
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
 from resexp.claims.wording import spelled
-from resexp.data.batches import in_place, render, sample
 from resexp.findings.statistics import Estimate, mean_estimate, paired_difference
-from resexp.nets.network import Network
-from resexp.probes.profile import gradient_profile
-from resexp.training.evaluation import evaluate
 from resexp.views.figures.trained_claims import lesions_figure, responses_figure
 
 KINDS = ("plain", "residual")
@@ -33,32 +25,12 @@ OPTIM = {
     "lr": 0.1,
     "schedule": {"name": "cosine", "warmup_steps": 50},
 }
-NUM_TESTED = 1_000
-PROBE = 128
 ENOUGH = 0.8
 """Test accuracy both nets of a pair must pass before a lesion says anything."""
 HARDLY = 0.10
 """A lesion hardly matters if it adds less than this to the error."""
 RUIN = 0.5
 """A lesion is ruin if it goes more than this part of the way from the error before to guessing."""
-Statistics = Literal["running", "batch"]
-STATISTICS: tuple[Statistics, ...] = ("running", "batch")
-"""Batch norm with what training collected, or with what the lesioned net now sees: the first can only know
-the net as it was."""
-
-
-class Patient(NamedTuple):
-    """One trained net, before and after."""
-
-    accuracy: float
-    error: Mapping[Statistics, float]
-    """on the tested drawings, in [0, 1], nothing taken out"""
-    without: Mapping[Statistics, Mapping[str, float]]
-    """the error without each block that can be taken out"""
-    response: Mapping[str, float]
-    """standard deviation of R(x) of each block, after the norm and before the addition or ReLU"""
-
-
 Pairs = Mapping[int, Mapping[str, Patient]]
 """By seed and kind."""
 
@@ -79,38 +51,6 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
             pairs[seed][kind] = examine(trained.engine.net, images)
             report((done + 1) / whole)
     return _finding(pairs, 1 / images.test.num_classes)
-
-
-def examine(net: Network, images: Drawings) -> Patient:
-    """Measure a trained net, whole and without each removable block in turn. Nothing in it is changed."""
-    # The same drawings for all, in an order of chance: statistics of a batch must be of all classes.
-    tested = sample(len(images.test.labels), NUM_TESTED)
-
-    def error(net: Network, statistics: Statistics) -> float:
-        return 1 - evaluate(deepcopy(net).train(statistics == "batch"), images.test, tested).accuracy
-
-    lesioned = {name: without(net, name) for name in removable(net)}
-    batch = render(images.train, in_place(sample(len(images.train.labels), PROBE)))
-    outputs = gradient_profile(deepcopy(net).train(), batch)["outputs"]
-    return Patient(
-        accuracy=evaluate(deepcopy(net).eval(), images.test).accuracy,
-        error={way: error(net, way) for way in STATISTICS},
-        without={way: {name: error(left, way) for name, left in lesioned.items()} for way in STATISTICS},
-        response={output["name"]: output["response_std"] for output in outputs[1:]},
-    )
-
-
-def removable(net: Network) -> list[str]:
-    """Return the names of the blocks that keep the shape; without another the net does not fit together."""
-    return [name for name, block in net.blocks() if block.same_shape]
-
-
-def without(net: Network, name: str) -> Network:
-    """Return a copy of the net in which this block passes on its input."""
-    lesioned = deepcopy(net)
-    stage, index = name.split(".")
-    getattr(lesioned, stage)[int(index)] = nn.Identity()
-    return lesioned
 
 
 def _finding(pairs: Pairs, chance: float) -> Finding:

@@ -1,0 +1,68 @@
+"""Lesions: a trained net without one of its blocks, and what is left of what it knew.
+
+A plain and a residual net are without a block in the same way: it passes on its input. (In the residual net
+that is the shortcut alone: the input comes from a ReLU, so the ReLU after the addition does nothing to it.)
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Literal, NamedTuple
+
+from torch import nn
+
+from resexp.claims.brief import Drawings
+from resexp.data.batches import in_place, render, sample
+from resexp.nets.network import Network
+from resexp.probes.profile import gradient_profile
+from resexp.training.evaluation import evaluate
+
+NUM_TESTED = 1_000
+PROBE = 128
+Statistics = Literal["running", "batch"]
+STATISTICS: tuple[Statistics, ...] = ("running", "batch")
+"""Batch norm with what training collected, or with what the lesioned net now sees: the first can only know
+the net as it was."""
+
+
+class Patient(NamedTuple):
+    """One trained net, before and after."""
+
+    accuracy: float
+    error: Mapping[Statistics, float]
+    """on the tested drawings, in [0, 1], nothing taken out"""
+    without: Mapping[Statistics, Mapping[str, float]]
+    """the error without each block that can be taken out"""
+    response: Mapping[str, float]
+    """standard deviation of R(x) of each block, after the norm and before the addition or ReLU"""
+
+
+def examine(net: Network, images: Drawings) -> Patient:
+    """Measure a trained net, whole and without each removable block in turn. Nothing in it is changed."""
+    # The same drawings for all, in an order of chance: statistics of a batch must be of all classes.
+    tested = sample(len(images.test.labels), NUM_TESTED)
+
+    def error(net: Network, statistics: Statistics) -> float:
+        return 1 - evaluate(deepcopy(net).train(statistics == "batch"), images.test, tested).accuracy
+
+    lesioned = {name: without(net, name) for name in removable(net)}
+    batch = render(images.train, in_place(sample(len(images.train.labels), PROBE)))
+    outputs = gradient_profile(deepcopy(net).train(), batch)["outputs"]
+    return Patient(
+        accuracy=evaluate(deepcopy(net).eval(), images.test).accuracy,
+        error={way: error(net, way) for way in STATISTICS},
+        without={way: {name: error(left, way) for name, left in lesioned.items()} for way in STATISTICS},
+        response={output["name"]: output["response_std"] for output in outputs[1:]},
+    )
+
+
+def removable(net: Network) -> list[str]:
+    """Return the names of the blocks that keep the shape; without another the net does not fit together."""
+    return [name for name, block in net.blocks() if block.same_shape]
+
+
+def without(net: Network, name: str) -> Network:
+    """Return a copy of the net in which this block passes on its input."""
+    lesioned = deepcopy(net)
+    stage, index = name.split(".")
+    getattr(lesioned, stage)[int(index)] = nn.Identity()
+    return lesioned
