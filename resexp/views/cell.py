@@ -112,7 +112,8 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         test = lines_of(read, lambda curves: curves.test_loss)
         picture = loss_panel(training, _unnamed(test), colours, chance=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
-        note = f"{about} · {seeds_words(training)}. Training loss as running means."
+        means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
+        note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
         yield figure(to_svg(picture, f"{about}. {text}"), "Loss.", note)
     test = lines_of(read, lambda curves: curves.test_error)
     if test:

@@ -105,7 +105,8 @@ def _fates(verdict: Row, runs: Sequence[Row]) -> str:
 def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
     """What the gradient does in one arm, at step 0 and at the last probe."""
     name, words = _first_upper(arm), [verdict.get("word") or "not measured" for verdict in verdicts]
-    sizes = [f"T = {size(_ratio(verdict))}" for verdict in verdicts]
+    # Held together by spaces that do not break.
+    sizes = [f"T = {size(_ratio(verdict))}".replace(" ", "\u00a0") for verdict in verdicts]
     times = ["at step 0" if verdict.get("when") == "step 0" else "at the last probe" for verdict in verdicts]
     if len(set(words)) == 1 and words[0] not in GRADIENT:
         course = " and ".join(f"{amount} {time}" for amount, time in zip(sizes, times, strict=True))
@@ -113,7 +114,7 @@ def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
     parts = []
     for index, (word, amount, time) in enumerate(zip(words, sizes, times, strict=True)):
         if word not in GRADIENT:
-            parts.append(f"has {amount} {time}, {NO_WORD.get(word, word)}")
+            parts.append(f"has {amount} {time} ({NO_WORD.get(word, word)})")
         else:
             verb = "still" if index and word == words[index - 1] else GRADIENT[word]
             parts.append(f"{verb} {time} ({amount})")
