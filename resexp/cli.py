@@ -170,9 +170,11 @@ def compare(
         num_seeds=seeds,
         name=name,
     )
+    from resexp.records.admission import admit_kind
     from resexp.records.folder import locked
 
     with locked(plan.folder):
+        admit_kind(plan.folder, "comparison")
         from resexp.study.comparison import run_plan
         from resexp.training.signals import stop_on_signals
         from resexp.views.progress import display

@@ -48,6 +48,8 @@ def one_line(stderr: str) -> str:
         ("train --config c.yaml --name mine", 4, "not a run folder (it holds notes.txt)"),
         ("train --config c.yaml --name last", 4, "symbolic link"),
         ("train --config c.yaml --name file", 4, "file"),
+        ("compare plain residual --name done", 4, "holds a run, not a comparison"),
+        ("compare plain residual --name mine", 4, "not a comparison folder (it holds notes.txt)"),
         ("verify runs/none", 4, "runs/none"),
         ("verify runs/mine", 4, "manifest.json"),
     ],

@@ -5,7 +5,8 @@ from typing import Literal
 
 from resexp.config import Config, differing_keys, write
 from resexp.errors import RunFolderError
-from resexp.records.run import Run
+from resexp.records.folder import disk_errors
+from resexp.records.run import Run, read_json
 
 Admission = Literal["new", "resume", "finished"]
 
@@ -16,9 +17,7 @@ def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
     The manifest is written last of what a start writes, so a folder without one holds nothing yet.
     """
     if not (folder / "manifest.json").exists():
-        foreign = sorted(path.name for path in folder.iterdir() if not _left_by_a_start(path, config))
-        if foreign:
-            raise RunFolderError(f"{folder}: not a run folder (it holds {foreign[0]}); choose another --name")
+        _refuse_foreign(folder, "run", write(config).encode())
         return "new"
     run = Run(folder)
     began_with = run.manifest["config_digest"]
@@ -37,8 +36,23 @@ def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
     return "resume"
 
 
-def _left_by_a_start(path: Path, config: Config) -> bool:
-    """Whether a start that was killed before its manifest leaves this, or it is none of our business."""
-    if path.name == "config.yaml":  # it would be overwritten: somebody's own is not
-        return path.is_file() and path.read_bytes() == write(config).encode()
-    return path.name == "lock" or path.name.startswith(".")
+def admit_kind(folder: Path, kind: str) -> None:
+    """Raise RunFolderError where `folder`, whose lock is held, holds something else than a `kind`."""
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        _refuse_foreign(folder, kind)
+    elif (found := read_json(manifest).get("kind")) != kind:
+        raise RunFolderError(f"{folder}: holds a {found}, not a {kind}; choose another --name")
+
+
+def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:
+    """Raise RunFolderError for what no start leaves that was killed before it wrote its manifest."""
+    with disk_errors(folder):
+        for path in sorted(folder.iterdir()):
+            ours = path.name == "lock" or path.name.startswith(".")
+            # It would be overwritten, and somebody's own must not be.
+            same = path.name == "config.yaml" and path.is_file() and path.read_bytes() == config
+            if not (ours or same):
+                raise RunFolderError(
+                    f"{folder}: not a {kind} folder (it holds {path.name}); choose another --name"
+                )

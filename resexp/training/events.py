@@ -24,7 +24,8 @@ class EventFile(Growing):
     """
 
     def __init__(self, folder: Path, *, purge_step: int | None) -> None:
-        numbers = [int(path.suffix[1:]) for path in folder.glob("events.out.tfevents.[0-9]*")]
+        suffixes = [path.suffix[1:] for path in folder.glob("events.out.tfevents.*")]
+        numbers = [int(suffix) for suffix in suffixes if suffix.isdecimal()]
         super().__init__(folder / f"events.out.tfevents.{max(numbers, default=0) + 1:04d}", EMPTY)
         self._add(Event(file_version=VERSION))
         if purge_step is not None:
