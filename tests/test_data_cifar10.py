@@ -9,11 +9,14 @@ import sys
 import tarfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import cast
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -21,7 +24,7 @@ from torchvision.datasets import CIFAR10
 
 from resexp.config import DataSection
 from resexp.data import cifar10, splits
-from resexp.data.download import BRIEF, NoMirrorError, Patience, download
+from resexp.data.download import BRIEF, NoMirrorError, Patience, StayEncrypted, download
 from resexp.errors import DataError
 
 NAMES = ("plane", "car", "bird")
@@ -199,6 +202,19 @@ def test_brief_patience_covers_all_mirrors_together(tmp_path: Path, server: Serv
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize(("old", "new", "followed"), [("https", "http", False), ("http", "https", True)])
+def test_no_redirect_leaves_https(old: str, new: str, followed: bool) -> None:
+    request = urllib.request.Request(f"{old}://example.org/a")
+    rest = (io.BytesIO(), 302, "", HTTPMessage(), f"{new}://example.org/b")
+    if followed:
+        target = StayEncrypted().redirect_request(request, *rest)
+        assert target is not None
+        assert target.full_url == f"{new}://example.org/b"
+    else:
+        with pytest.raises(URLError, match="redirects from https to http, which is refused"):
+            StayEncrypted().redirect_request(request, *rest)
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "nonsense"])
 def test_only_web_addresses_are_opened(tmp_path: Path, url: str) -> None:
     with pytest.raises(NoMirrorError, match="neither an https nor an http address"):
@@ -218,7 +234,7 @@ def test_a_batch_cut_short_is_named_with_the_repair_which_repairs(
             look(tmp_path, archive=Tiny)
         assert f"{damaged}: altered or cut short" in caught.value.lines[0]
         assert "batches.meta: missing" in caught.value.lines[1]
-        assert all("`resexp data fetch` repairs it" in line for line in caught.value.lines)
+        assert all(f"`resexp data fetch --root {tmp_path}` repairs it" in line for line in caught.value.lines)
     assert len(server.asked) == 1
     cifar10.fetch(tmp_path, archive=Tiny)
     assert len(server.asked) == 1, "the archive on disk was right"

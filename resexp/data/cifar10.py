@@ -28,7 +28,6 @@ MIRRORS = (
 )
 MIRROR_VARIABLE = "RESEXP_CIFAR10_URL"
 NUM_BYTES = 170_498_071
-REPAIR = "resexp data fetch"
 
 
 def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = PATIENT) -> Raw:
@@ -59,13 +58,13 @@ def verify(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     folder = root / archive.base_folder
     sums = _sums(archive)
     if not folder.is_dir():
-        raise DataError(f"{folder}: CIFAR-10 is not there; `{REPAIR}` gets it")
+        raise DataError(f"{folder}: CIFAR-10 is not there; `{repair(root)}` gets it")
     wrong = [name for name, md5 in sums if not _right(folder / name, md5)]
     if wrong:
         raise DataError(
             *(
                 f"{folder / name}: {'altered or cut short' if (folder / name).exists() else 'missing'} "
-                f"(its MD5 must be {dict(sums)[name]}); `{REPAIR}` repairs it"
+                f"(its MD5 must be {dict(sums)[name]}); `{repair(root)}` repairs it"
                 for name in wrong
             )
         )
@@ -105,6 +104,11 @@ def fetch(
     return f"{root / archive.base_folder}: CIFAR-10 is there and whole"
 
 
+def repair(root: Path) -> str:
+    """Return the command that puts CIFAR-10 under `root`."""
+    return "resexp data fetch" if root == Path("data") else f"resexp data fetch --root {root}"
+
+
 def mirrors() -> tuple[str, ...]:
     """Return the addresses to try in order: $RESEXP_CIFAR10_URL alone where it is set."""
     own = os.environ.get(MIRROR_VARIABLE)
@@ -122,7 +126,7 @@ def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress
             "CIFAR-10 could not be downloaded:",
             *(f"  {url}: {why}" for url, why in refused.reasons),
             f"  by hand: put {packed.name} ({f'{size:,} bytes, ' if size else ''}MD5 {archive.tgz_md5}) into "
-            f"{packed.parent.resolve()} and call `{REPAIR}`; "
+            f"{packed.parent.resolve()} and call `{repair(packed.parent)}`; "
             f"or set {MIRROR_VARIABLE} to a mirror of your own; or take `--data crayons`",
         ) from None
     os.replace(part, packed)

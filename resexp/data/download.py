@@ -80,7 +80,7 @@ class _MirrorError(Exception):
     """One mirror failed, and this is why."""
 
 
-class _StayEncrypted(urllib.request.HTTPRedirectHandler):
+class StayEncrypted(urllib.request.HTTPRedirectHandler):
     """Follow redirects, but never from https to anything else."""
 
     def redirect_request(self, req, fp, code, msg, headers, newurl):
@@ -122,7 +122,7 @@ def _answer(url: str, wait: float) -> tuple[http.client.HTTPResponse, bytes]:
 
     def ask() -> None:
         try:
-            opener = urllib.request.build_opener(_StayEncrypted)
+            opener = urllib.request.build_opener(StayEncrypted)
             response = opener.open(urllib.request.Request(url, headers=AGENT), timeout=wait)
             answers.put((response, response.read1(CHUNK)))
         except Exception as fault:  # handed to the caller's thread, whatever it is

@@ -50,8 +50,8 @@ def _auto(root: Path) -> tuple[DataName, Raw, str]:
     try:
         return "cifar10", cifar10.load(root, patience=BRIEF), ""
     except (DataError, ResourceError) as fault:
-        why = fault.lines[min(1, len(fault.lines) - 1)].strip()
-        return "crayons", crayons.load(), f"for want of CIFAR-10, {why}; get it with: {cifar10.REPAIR}"
+        why = " ".join(line.strip() for line in fault.lines[:2])
+        return "crayons", crayons.load(), f"{why}; get it with: {cifar10.repair(root)}"
 
 
 def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Splits:
@@ -64,14 +64,15 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     if section.validation >= num:
         raise DataError(f"data.validation is {section.validation}, but there are only {num} training images")
     stream = torch.Generator().manual_seed(derive(0, "validation"))
-    order = torch.randperm(num, generator=stream) if section.validation else torch.arange(num)
-    held_out, kept = order[: section.validation], order[section.validation :]
-    normalisation = statistics(images[kept], section.normalize)
+    held_out, kept = torch.randperm(num, generator=stream).tensor_split([section.validation])
+    # Without validation the images stay where they are: a copy of CIFAR-10 costs most of a second.
+    left = (images[kept], labels[kept]) if section.validation else (images, labels)
+    normalisation = statistics(left[0], section.normalize)
 
     def part(images: torch.Tensor, labels: torch.Tensor) -> Dataset:
         return dataset(images, labels, raw.classes, normalisation)
 
-    train = part(images[kept], labels[kept])
+    train = part(*left)
     validation = part(images[held_out], labels[held_out]) if section.validation else None
     test = part(torch.from_numpy(raw.test_images), torch.from_numpy(raw.test_labels))
     parts = [train, *([validation] if validation else []), test]
