@@ -101,5 +101,9 @@ def test_arms_have_the_same_parameters(num_blocks: int) -> None:
 def test_the_answer_follows_the_words(
     same: tuple[Word | None, ...], others: Word | None, answer: str
 ) -> None:
-    words = {("one", SAME): same[0], ("four", SAME): same[1], ("one", OPPOSITE): others}
+    words: dict[tuple[str, str], Word | None] = {
+        ("one", SAME): same[0],
+        ("four", SAME): same[1],
+        ("one", OPPOSITE): others,
+    }
     assert answer_of(words) == answer
