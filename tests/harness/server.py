@@ -5,6 +5,7 @@ As a program it is the server: a line of JSON on stdin asks for one run, one on 
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,10 +95,11 @@ def serve() -> None:
     splits = make_splits()
     with tempfile.TemporaryDirectory() as folder:  # what is set up on first use is then there for every child
         run(tiny_config(), Path(folder), splits)
+    logs = Path(tempfile.mkdtemp())
     for line in sys.stdin:
         request = json.loads(line)
         folder = Path(request["folder"])
-        log, trace = (folder.parent / f"{folder.name}.{end}" for end in ("stderr", "trace"))
+        log, trace = (logs / end for end in ("stderr", "trace"))  # never on the disk that may be full
         folder.parent.mkdir(parents=True, exist_ok=True)
         trace.unlink(missing_ok=True)
         began = time.perf_counter()
@@ -124,6 +126,7 @@ def serve() -> None:
             trace=trace.read_text().splitlines() if trace.exists() else [],
         )
         print(json.dumps(end._asdict()), flush=True)  # noqa: T201
+    shutil.rmtree(logs)
 
 
 def _child(request: dict[str, Any], folder: Path, splits: Any, trace: Path) -> int:
