@@ -69,7 +69,7 @@ def test_runs_that_differ_are_told_apart(server: Server, tmp_path: Path) -> None
     one, _ = reference(server, tmp_path / "a")
     other, _ = reference(server, tmp_path / "b", {**SHORT, "seed": 1})
     assert differences(one, one) == []
-    assert len(differences(one, other)) > 40
+    assert len(differences(one, other)) > 25
 
 
 CONFIG = tiny_config(**SHORT)
@@ -139,7 +139,7 @@ LEFT_OUT: dict[str, Callable[[State, State], None]] = {
     "momentum of one layer": one_momentum_less,
     "weights of one layer": fresh("net", "stage2.0.conv1.weight"),
     "running mean": fresh("net", "stem.norm.running_mean"),
-    "running variance": fresh("net", "stage3.0.norm2.running_var"),
+    "running variance": fresh("net", "stage3.0.norm1.running_var"),
     "step": emptied("step", value=4),
     "losses": emptied("journal", "losses", value=[0.0] * 6),
     "smallest norms since the last row": emptied("journal", "low", value=[]),
@@ -150,7 +150,12 @@ LEFT_OUT: dict[str, Callable[[State, State], None]] = {
 }
 
 
-CONTROLLED = tiny_config(**{**SHORT, "record__every": 100, "optim__lr": 1e-3, "record__probes": ("gradient_profile",)})
+# The best accuracy and the smallest norms come before step 6 here, so that losing them shows.
+CONTROLLED = tiny_config(
+    **SHORT
+    | {"model__depth": 8, "model__convs_per_block": 2, "optim__lr": 1e-3}
+    | {"record__every": 100, "record__probes": ("gradient_profile",)}
+)
 
 
 @pytest.fixture(scope="module")

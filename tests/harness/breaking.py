@@ -11,6 +11,8 @@ from harness.points import How
 from harness.server import End, Server
 
 SHORT: dict[str, Any] = {
+    "model__depth": 5,
+    "model__convs_per_block": 1,
     "optim__steps": 8,
     "record__checkpoint_every": 2,
     "record__every": 3,
