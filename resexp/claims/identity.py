@@ -18,7 +18,7 @@ from resexp.views.figures.claims import errors_figure
 
 CHANNELS, SIZE, TEACHER_CHANNELS = 8, 8, 32
 STEPS, BATCH_SIZE, NUM_CHOOSING, NUM_HELD_OUT = 150, 8, 16, 32
-RATES = (2e-5, 1e-4, 4e-4)
+RATES = (1e-5, 4e-5, 1.6e-4, 6.4e-4)
 LITTLE = 0.1
 """How much of the teacher is added where Y = x and a little more."""
 FLOOR = 1e-8
@@ -178,8 +178,10 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
         for case in CASES
     ]
     exact = all(value == 0 for case in CASES for value in errors[case.title, SAME, ZERO].values())
+    near = all(word == "lower" for (_, target), word in words.items() if target in (SAME, NEAR))
+    lead = "Only where the target is close to the input. " if answer == "holds only if" and near else ""
     sentence = (
-        f"Where Y = x the residual block misses {listed(copying)}"
+        f"{lead}Where Y = x the residual block misses {listed(copying)}"
         + (", and started at zero nothing at all, exactly" if exact else "")
         + f" (n = {n}). "
     )
@@ -189,6 +191,16 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
         if target != SAME and word is not None:
             elsewhere.setdefault(told[word], []).append(f"{target} ({case})")
     sentence += " ".join(f"It {what} at {listed(places)}." for what, places in elsewhere.items())
+    worse = [
+        f"{target} ({case})"
+        for case, target in words
+        if min(errors[case, target, RESIDUAL].values()) > 1 > max(errors[case, target, ZERO].values())
+    ]
+    if worse:
+        sentence += (
+            f" From random weights it is even worse than answering zero at {listed(worse)}: every block adds to "
+            "the size of what passes. Started at zero it is not."
+        )
     if answer == "not resolved" and None in words.values():
         sentence += too_few(n)
     return answer, sentence
