@@ -198,7 +198,8 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
     ]
     if worse:
         sentence += (
-            f" From random weights it is even worse than answering zero at {listed(worse)}: every block adds to "
+            f" From random weights it is even worse than answering zero at {listed(worse)}: every block "
+            "adds to "
             "the size of what passes. Started at zero it is not."
         )
     if answer == "not resolved" and None in words.values():
