@@ -22,7 +22,7 @@ gpu: setup
 	$(BIN)/python -m benchmarks.overhead
 
 torture: setup
-	$(BIN)/python -m tests.torture
+	$(BIN)/python tests/torture.py
 
 setup: .venv/.installed
 

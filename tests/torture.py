@@ -69,13 +69,13 @@ def main() -> None:
         wrong += told("two simultaneous starts", lambda: starts(work, options.starts))
         wrong += told("kill -9 of the real command", lambda: kill_command(work, 10, []))
         if options.real:
-            arguments = ["--set", f"data.root={options.real.resolve()}", "--set", "optim.steps=400"]
+            arguments = ["--set", f"data.root={options.real.resolve()}"]
             real = root / "real"
             real.mkdir()
             config = tiny_config(name="whole", data={"name": "folder"}).model_dump()
             config["run"] = {}
             config["model"] = {"depth": 20}
-            config["optim"] = {"steps": 400, "schedule": {"name": "cosine"}}
+            config["optim"] = {"steps": 1100, "schedule": {"name": "cosine"}}  # long enough to be compiled
             config["record"] = {"eval_every": 200, "checkpoint_every": 50}
             write_config(real / "c.yaml", type(tiny_config()).model_validate(config))
             wrong += told("kill -9 of a ResNet-20 on real images", lambda: kill_command(real, 5, arguments))
