@@ -18,7 +18,7 @@ from resexp.views.figures.claims import errors_figure
 
 CHANNELS, SIZE, TEACHER_CHANNELS = 8, 8, 32
 STEPS, BATCH_SIZE, NUM_CHOOSING, NUM_HELD_OUT = 150, 8, 16, 32
-RATES = (1e-5, 4e-5, 1.6e-4, 6.4e-4)
+RATES = (5e-6, 2e-5, 1e-4, 4e-4)
 LITTLE = 0.1
 """How much of the teacher is added where Y = x and a little more."""
 FLOOR = 1e-8
