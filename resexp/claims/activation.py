@@ -201,12 +201,12 @@ def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) 
         sentence=_sentence(cells, chance, n),
         setup=(
             f"Nets of depth {DEPTH} and width {WIDTH} without norm (one with), 16x16 crayon drawings. T is "
-            "the size of dE/dx at the first block's input over that at the last block's output, before training. "
-            f"Then each learns {NUM_LEARNED} drawings by heart, {OPTIM['steps']} steps of "
+            "the size of dE/dx at the first block's input over that at the last block's output, before "
+            f"training. Then each learns {NUM_LEARNED} drawings by heart, {OPTIM['steps']} steps of "
             f"{OPTIM['batch_size']}; the learning rates {listed(RATES)} are tried on the first seed and the "
             f"best is used for all {n}. Loss: mean over the last tenth of the steps; guessing has "
-            f"{chance:.2f}, and {LEARNED} less counts as learning. Post: the activation stands after the addition "
-            "(He et al. 2015); pre: in the branch alone (He et al. 2016)."
+            f"{chance:.2f}, and {LEARNED} less counts as learning. Post: the activation stands after the "
+            "addition (He et al. 2015); pre: in the branch alone (He et al. 2016)."
         ),
         measurements=(
             *(
