@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.fitting import one_thread
 from resexp.claims.over_seeds import geometric_mean, measurement, shown
 from resexp.claims.wording import listed
 from resexp.nets.blocks import Block
@@ -50,10 +51,11 @@ class Passage(NamedTuple):
 def claim(seeds: Sequence[int], report: Report) -> Finding:
     """Send the gradient back through the shortcuts of untrained nets; compare what leaves with what came."""
     passages: dict[str, dict[int, list[Passage]]] = {name: {} for name in NETS}
-    for i, seed in enumerate(seeds):
-        for j, (name, axes) in enumerate(NETS.items()):
-            passages[name][seed] = highway(seed, axes)
-            report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
+    with one_thread():
+        for i, seed in enumerate(seeds):
+            for j, (name, axes) in enumerate(NETS.items()):
+                passages[name][seed] = highway(seed, axes)
+                report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
 
     num_same = sum(p.same_shape for p in passages[CLEAR][seeds[0]])
     exact = {name: [exact_share(each) for each in by_seed.values()] for name, by_seed in passages.items()}

@@ -186,25 +186,32 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
         + f" (n = {n}). "
     )
     told = {"lower": "wins", "higher": "loses", "not resolved": "is not told apart"}
-    elsewhere: dict[str, list[str]] = {}
+    elsewhere: dict[str, dict[str, list[str]]] = {}
     for (case, target), word in words.items():
         if target != SAME and word is not None:
-            elsewhere.setdefault(told[word], []).append(f"{target} ({case})")
-    sentence += " ".join(f"It {what} at {listed(places)}." for what, places in elsewhere.items())
-    worse = [
-        f"{target} ({case})"
-        for case, target in words
-        if min(errors[case, target, RESIDUAL].values()) > 1 > max(errors[case, target, ZERO].values())
-    ]
+            elsewhere.setdefault(told[word], {}).setdefault(target, []).append(case)
+    sentence += " ".join(f"It {what} at {_places(places)}." for what, places in elsewhere.items())
+    worse: dict[str, list[str]] = {}
+    for case, target in words:
+        if min(errors[case, target, RESIDUAL].values()) > 1 > max(errors[case, target, ZERO].values()):
+            worse.setdefault(target, []).append(case)
     if worse:
         sentence += (
-            f" From random weights it is even worse than answering zero at {listed(worse)}: every block "
+            f" From random weights it is even worse than answering zero at {_places(worse)}: every block "
             "adds to "
             "the size of what passes. Started at zero it is not."
         )
     if answer == "not resolved" and None in words.values():
         sentence += too_few(n)
     return answer, sentence
+
+
+def _places(cases_of: Mapping[str, Sequence[str]]) -> str:
+    """Return targets with the cases meant, without them where it is all."""
+    return listed(
+        target if len(cases) == len(CASES) else f"{target} ({'; '.join(cases)})"
+        for target, cases in cases_of.items()
+    )
 
 
 def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
@@ -247,7 +254,7 @@ def picture(case: Case, errors: Errors) -> Picture:
         errors_figure(
             list(TARGETS),
             values,
-            "error, in units of the target (dotted: answering zero)",
+            "part of the target missed (dotted: all)",
             floor=FLOOR,
             names=ARMS,
         ),

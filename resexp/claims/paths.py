@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
+from resexp.claims.fitting import one_thread
 from resexp.claims.over_seeds import measurement
 from resexp.findings.statistics import CONFIDENCE
 from resexp.nets.network import Network, build
@@ -38,11 +39,12 @@ ALMOST_ALL = 0.9
 def claim(seeds: Sequence[int], report: Report) -> Finding:
     """Split the gradient of untrained nets of 54 blocks by path length, and hold it against the count."""
     shares: dict[str, list[list[float]]] = {name: [] for name in NETS}
-    for i, seed in enumerate(seeds):
-        for j, (name, axes) in enumerate(NETS.items()):
-            by_length = gradients_by_length(*folded_net(seed, axes))
-            shares[name].append(projection_shares(by_length))
-            report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
+    with one_thread():
+        for i, seed in enumerate(seeds):
+            for j, (name, axes) in enumerate(NETS.items()):
+                by_length = gradients_by_length(*folded_net(seed, axes))
+                shares[name].append(projection_shares(by_length))
+                report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
 
     count = path_shares(NUM_BLOCKS)
     counted = sum(count[k] for k in SHORT)

@@ -166,7 +166,7 @@ def highway_figure(left: Mapping[str, Sequence[Sequence[float]]], *, floor: floa
         values = np.array(seeds)
         x = np.arange(1, values.shape[1] + 2)
         values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
-        colour = (KIND_COLOURS["residual"], *OTHER_COLOURS[:3], KIND_COLOURS["plain"])[index]
+        colour = (KIND_COLOURS["residual"], *OTHER_COLOURS[:2], OTHER_COLOURS[3], INK)[index]
         middle = np.exp(np.log(values).mean(axis=0))
         axes.plot(
             x, middle, color=colour, linewidth=1.6, marker=markers(names)[name], markevery=3, markersize=4,
