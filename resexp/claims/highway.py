@@ -89,12 +89,11 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         sentence=sentence,
         setup=(
             f"Untrained residual nets of {DEPTH} layers ({len(passages[CLEAR][seeds[0]])} blocks, width "
-            f"{WIDTH}, "
-            f"batch norm), {NUM_IMAGES} images of noise with random labels. At every block the gradient that "
-            "comes out of the shortcut is compared with the one that went in. The highway in the picture is "
-            "the gradient that takes the shortcut at every block, none of the branches. Two blocks halve the "
-            f"image and double the channels: their shortcut reads {reach:.0%} of the pixels and the new "
-            "channels have no way back."
+            f"{WIDTH}, batch norm), {NUM_IMAGES} images of noise with random labels. At every block the "
+            "gradient that comes out of the shortcut is compared with the one that went in. The highway in "
+            "the picture is the gradient that takes the shortcut at every block, none of the branches. Two "
+            f"blocks halve the image and double the channels: their shortcut reads {reach:.0%} of the "
+            "pixels and the new channels have no way back."
         ),
         measurements=(exactly, *shrink.values(), strided, *left.values()),
         pictures=(
@@ -103,9 +102,8 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
                     {n: [[p.left for p in e] for e in b.values()] for n, b in passages.items()}, floor=FLOOR
                 ),
                 "What is left of the gradient that takes every shortcut and no branch, from the last block "
-                "(right) "
-                "back to the first (left). Flat means not shrunk; lines that leave the picture go on "
-                "falling. The steps are the two blocks that halve "
+                "(right) back to the first (left). Flat means not shrunk; lines that leave the picture go "
+                "on falling. The steps are the two blocks that halve "
                 "the image.",
                 "Lines from right to left: flat but for two steps where nothing stands after the addition; "
                 "falling with a ReLU, a scaled shortcut or a sigmoid in the way.",
@@ -191,12 +189,11 @@ def judge(
     if exactly.mean < 100:
         return "does not hold", (
             f"With {CLEAR} only {exactly.mean:.0f}% of the {num_same} blocks of the same shape pass the "
-            "gradient "
-            f"on bit for bit, n = {exactly.n}."
+            f"gradient on bit for bit, n = {exactly.n}."
         )
     clear = (
-        f"With {CLEAR}, all {num_same} blocks of the same shape pass the gradient on bit for bit, "
-        f"n = {exactly.n}. "
+        f"With {CLEAR}, all {num_same} blocks of the same shape pass the gradient on bit for bit, n = "
+        f"{exactly.n}. "
     )
     if not shrinking and exactly.n < 2:
         return "not resolved", clear + "One seed has no interval to judge the others by."
@@ -205,12 +202,10 @@ def judge(
     parts = [f"{shown(shrink[name])} is left in a block with {name}" for name in shrinking]
     ends = [f"{shown(left[name])} with {name}" for name in shrinking]
     return "holds only if", (
-        "Only where nothing stands after the addition and the shape stays. "
-        f"{clear}What stands in the way shrinks it: {listed(parts)}; and {shown(strided)} in a block that "
-        "halves "
-        f"the image, even on the clear way. Behind all {DEPTH // 2 - 1} blocks there is left "
-        f"{shown(left[CLEAR])} "
-        f"on the clear way, {listed(ends)}."
+        f"Only where nothing stands after the addition and the shape stays. {clear}What stands in the way "
+        f"shrinks it: {listed(parts)}; and {shown(strided)} in a block that halves the image, even on the "
+        f"clear way. Behind all {DEPTH // 2 - 1} blocks there is left {shown(left[CLEAR])} on the clear "
+        f"way, {listed(ends)}."
     )
 
 

@@ -80,21 +80,14 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         sentence=sentence,
         setup=(
             f"Blocks of two 3x3 convolutions with biases and a ReLU between them, {CHANNELS} channels, "
-            "nothing "
-            "after the addition, so that no target is out of a single block's reach for want of a sign. "
-            "Images are "
-            f"{SIZE} x {SIZE} pixels of noise, spread evenly between two bounds. Four targets: the input "
-            "itself; "
-            "the input and a tenth of something else; that something else alone (what a random block "
-            f"{TEACHER_CHANNELS} channels wide makes of the input); the input's negative. Same first "
-            "weights, same "
-            f"images, {STEPS} steps of {BATCH_SIZE}; the best of {len(RATES)} learning rates, chosen on "
-            "other "
-            "images. The error is the part of the target's square that is missed, on images never trained "
-            "on: 1 "
-            "is as good as answering zero. 'From zero' starts with the last layer at zero, so where Y = x "
-            "it is "
-            "right before it learns."
+            "nothing after the addition, so that no target is out of a single block's reach for want of a "
+            f"sign. Images are {SIZE} x {SIZE} pixels of noise, spread evenly between two bounds. Four "
+            "targets: the input itself; the input and a tenth of something else; that something else alone "
+            f"(what a random block {TEACHER_CHANNELS} channels wide makes of the input); the input's "
+            f"negative. Same first weights, same images, {STEPS} steps of {BATCH_SIZE}; the best of "
+            f"{len(RATES)} learning rates, chosen on other images. The error is the part of the target's "
+            "square that is missed, on images never trained on: 1 is as good as answering zero. 'From "
+            "zero' starts with the last layer at zero, so where Y = x it is right before it learns."
         ),
         measurements=measurements(errors, found),
         pictures=tuple(picture(case, errors) for case in CASES),
@@ -198,8 +191,7 @@ def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, 
     if worse:
         sentence += (
             f" From random weights it is even worse than answering zero at {_places(worse)}: every block "
-            "adds to "
-            "the size of what passes. Started at zero it is not."
+            "adds to the size of what passes. Started at zero it is not."
         )
     if answer == "not resolved" and None in words.values():
         sentence += too_few(n)

@@ -64,18 +64,13 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         answer=answer,
         sentence=sentence,
         setup=(
-            f"At each of the {NUM_BLOCKS} blocks of a {DEPTH}-layer net the gradient can go back through the "
-            "shortcut or through the branch; that makes 2^54 paths. A path's length is the number of "
-            "branches "
-            "it takes. The gradient at the stem is the sum over all paths. It was split exactly by length, "
-            "in "
-            f"64-bit numbers, in untrained nets (width {WIDTH}, ReLU, {NUM_IMAGES} images of noise with "
-            "random "
-            "labels). Parts of a sum of vectors can point away from it, so a length's share is its "
-            "projection "
-            "on the whole gradient; shares add up to 100% and single ones may be negative. Veit et al. "
-            "looked "
-            "at a trained net; none was trained here."
+            f"At each of the {NUM_BLOCKS} blocks of a {DEPTH}-layer net the gradient can go back through "
+            "the shortcut or through the branch; that makes 2^54 paths. A path's length is the number of "
+            "branches it takes. The gradient at the stem is the sum over all paths. It was split exactly "
+            f"by length, in 64-bit numbers, in untrained nets (width {WIDTH}, ReLU, {NUM_IMAGES} images of "
+            "noise with random labels). Parts of a sum of vectors can point away from it, so a length's "
+            "share is its projection on the whole gradient; shares add up to 100% and single ones may be "
+            "negative. Veit et al. looked at a trained net; none was trained here."
         ),
         measurements=(
             Measurement("paths of length 5 to 17, of all 2^54", 100 * counted, None, 0, "% (exact)"),
@@ -86,8 +81,8 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
             Picture(
                 path_figure(count, {name: shares[name] for name in list(NETS)[:1]}, SHORT),
                 "Grey: how many of the paths have each length. Colour: how much of the gradient they "
-                "carry, in the "
-                "net of He et al. 2015 before training. Almost all paths are long; the gradient takes the "
+                "carry, in the net of He et al. 2015 before training. Almost all paths are long; the "
+                "gradient takes the "
                 "short ones.",
                 "Two humps over path length from 0 to 54: the count of paths is centred at 27, "
                 f"the gradient at {lengths[0].mean:.0f}.",
@@ -95,8 +90,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
             Picture(
                 path_figure(count, {name: shares[name] for name in list(NETS)[1:]}, SHORT),
                 "The same for three other nets. Without normalisation it depends on how the weights begin: "
-                "small "
-                "weights leave the gradient to the very shortest paths; with He's larger ones "
+                "small weights leave the gradient to the very shortest paths; with He's larger ones "
                 "it spreads like the paths themselves.",
                 "Gradient shares by path length: "
                 + "; ".join(f"{m.what.split(': ')[1]} centred at {m.mean:.0f}" for m in lengths[1:])

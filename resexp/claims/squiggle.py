@@ -64,16 +64,13 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         sentence=sentence,
         setup=(
             f"Drawings of {SIZE} x {SIZE} pixels: given is the left half of a wave in crayon, wanted the "
-            "whole wave. "
-            "Every block is two layers that join all pixels to all, with a ReLU between; the residual ones "
-            "add "
-            "their input, the third starts with its last layer at zero. Same first weights, same drawings, "
-            f"{STEPS} steps of {BATCH_SIZE} drawings; for each block the best of the learning rates "
-            f"{', '.join(map(str, RATES))}, chosen on other drawings. The error is the squared difference on "
-            f"{NUM_HELD_OUT} squiggles that were never trained on, in units of the error of handing on the "
-            "half "
-            "as it came. Pixels that are right in the given half are 'already drawn', pixels to be added are "
-            "'missing', the rest is 'blank'."
+            "whole wave. Every block is two layers that join all pixels to all, with a ReLU between; the "
+            "residual ones add their input, the third starts with its last layer at zero. Same first "
+            f"weights, same drawings, {STEPS} steps of {BATCH_SIZE} drawings; for each block the best of "
+            f"the learning rates {', '.join(map(str, RATES))}, chosen on other drawings. The error is the "
+            f"squared difference on {NUM_HELD_OUT} squiggles that were never trained on, in units of the "
+            "error of handing on the half as it came. Pixels that are right in the given half are 'already "
+            "drawn', pixels to be added are 'missing', the rest is 'blank'."
         ),
         measurements=measurements(courses, found, blocked, alone),
         pictures=pictures(courses, data["held out"][0]),
@@ -192,13 +189,11 @@ def judge(
     if min(blocked_at.values()) > max(courses[ZERO].last[MISSING].values()):
         trap = (
             f" But with a ReLU after the addition the zero start keeps {shown(blocked_at)} of the missing "
-            "half: "
-            "where the paper is exactly 0, that ReLU lets no gradient through."
+            "half: where the paper is exactly 0, that ReLU lets no gradient through."
         )
     return answer, (
         f"{lead}Against the plain block the residual block is {residual}. Started at zero it is "
-        f"{zero}.{trap} "
-        f"Errors in units of just copying, n = {n}."
+        f"{zero}.{trap} Errors in units of just copying, n = {n}."
     )
 
 
@@ -271,13 +266,12 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
         Picture(
             sheets_of_paper,
             "A squiggle no block was trained on, as each draws it while it learns (first seed). The plain "
-            "block "
-            "begins with a scribble and has to learn the copying too. The residual block has the half from "
-            "the "
+            "block begins with a scribble and has to learn the copying too. The residual block has the "
+            "half from the "
             "start, under a scribble of its own. Started at zero it has the half, on clean paper.",
             "On top half a wave in crayon and the whole wave. Below a grid of crayon drawings, a column a "
-            "block, "
-            "a row a step: the plain block's half wave appears slowly, the residual blocks' is there at "
+            "block, a row a step: the plain block's half wave appears slowly, the residual blocks' is "
+            "there at "
             "once.",
         ),
         Picture(

@@ -23,7 +23,8 @@ from resexp.views.page import (
 TITLE = "What the article says, put to the test"
 LEAD = (
     "An article with crayon drawings explains why very deep networks need skip connections. Each thing it "
-    "says is tried here in a small experiment. Some of it holds, some holds under a condition, some does not."
+    "says is tried here in a small experiment. Some of it holds, some holds under a condition, some does "
+    "not."
 )
 SIGNS = {
     "holds": "✓",
@@ -52,9 +53,8 @@ def claims_page(findings: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
     parts.append(
         footer(
             "Numbers are means over seeds with their 95% t interval in brackets; each seed draws its own "
-            "data and "
-            "its own weights, and the networks of one seed begin with the same weights. "
-            "Made by `resexp claims`; finding.json beside this page holds every number for every seed."
+            "data and its own weights, and the networks of one seed begin with the same weights. Made by "
+            "`resexp claims`; finding.json beside this page holds every number for every seed."
         )
     )
     return page(TITLE, parts)
