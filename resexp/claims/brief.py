@@ -1,8 +1,8 @@
 """Brief training on small drawings: what the claims that train a classifier share.
 
-Crayon drawings, shrunk to 16x16 so that a claim takes a minute or two on a laptop. Float32 on the CPU and
-uncompiled, whatever the machine: nets this small gain nothing from more, and a claim's numbers should be the
-same wherever it is run.
+Crayon drawings, shrunk to 16x16 so that a claim takes a minute or two on a laptop. Float32 on one
+thread of the CPU and uncompiled, whatever the machine: nets this small gain little from more, lose much where
+the cores are busy, and the number of threads changes bits.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from resexp.training.execution import resolve
 
 SPAN = 20
 """steps between looks at how far the training is"""
-RUN = RunSection(device="cpu", precision="float32", compile=False)
+RUN = RunSection(device="cpu", precision="float32", compile=False, threads=1)
 
 
 class Drawings(NamedTuple):
