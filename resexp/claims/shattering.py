@@ -119,8 +119,8 @@ def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Fi
         measurements=(
             *(
                 Measurement.of(f"{arm}, depth {d}", means[arm][d], "correlation at lag 1")
+                for d in reversed(DEPTHS)
                 for arm in ARMS
-                for d in DEPTHS
             ),
             *(
                 Measurement.of(f"{arm} minus {PLAIN}, depth {d}", estimate, "correlation at lag 1")
@@ -171,7 +171,8 @@ def _sentence(
     else:
         parts.append("No residual net is above the plain one at all depths.")
     if resist and RESIDUAL not in resist:
-        parts.append(f"So the usual block of two convs is not enough: it takes {' or '.join(resist)}.")
+        needed = " or ".join(arm.removeprefix("residual, ") for arm in resist)
+        parts.append(f"So the usual block of two convs does not suffice, but {needed} does.")
     law = math.sqrt(first / deepest), "1/sqrt(depth)"
     parts += [f"{arm}: {_law(found[arm], first, deepest, *law)}." for arm in RIVALS]
     middle = DEPTHS[1]
