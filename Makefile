@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Threads that wait sleep, as in the command itself: busy cores then cost little.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check setup gpu torture clean
 
