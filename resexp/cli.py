@@ -494,7 +494,7 @@ def main() -> None:
     """Run a command; what the user can mend becomes one line on stderr and an exit code."""
     for number in SIGNALS:
         signal.signal(number, leave_at_once)
-    # Threads that wait shall sleep: spinning, two threads were 5 times slower where another program had one of
+    # Waiting threads shall sleep: spinning, two threads were 5 times slower where another program had one of
     # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
