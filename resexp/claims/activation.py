@@ -7,10 +7,11 @@ of the list to show that.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
-from resexp.claims.brief import drawings, train
+from resexp.claims.brief import Progress, drawings, side_by_side, train
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
 from resexp.claims.wording import listed, spelled
 from resexp.data.batches import in_place, render, sample
@@ -51,6 +52,16 @@ LEARNED = 0.1
 """A net has learned something if its loss beats guessing, ln K, by this many nats."""
 
 
+class Trials(NamedTuple):
+    """One net's trainings: final losses in nats."""
+
+    by_rate: Mapping[float, float]
+    """of the first seed"""
+    best: float
+    losses: Sequence[float]
+    """of every seed, at the best rate"""
+
+
 class Cell(NamedTuple):
     """One net."""
 
@@ -79,25 +90,27 @@ class Cell(NamedTuple):
 def claim(seeds: Sequence[int], report: Report) -> Finding:
     """Probe and train every net. About two minutes for three seeds."""
     images = first_of(drawings().train, NUM_LEARNED)
+    first, *rest = seeds
+
+    def tried(model: Mapping[str, Any], progress: Progress) -> Trials:
+        whole = len(RATES) + len(rest)
+
+        def final_loss(rate: float, seed: int, done: int) -> float:
+            return train(
+                images, {"depth": DEPTH, "width": WIDTH, **model}, OPTIM | {"lr": rate}, seed=seed,
+                progress=lambda part: progress((done + part) / whole),
+            ).final_loss  # fmt: skip
+
+        by_rate = {rate: final_loss(rate, first, done) for done, rate in enumerate(RATES)}
+        best = best_rate(by_rate)
+        others = [final_loss(best, seed, done) for done, seed in enumerate(rest, start=len(RATES))]
+        return Trials(by_rate, best, [by_rate[best], *others])
+
+    trials = side_by_side([partial(tried, model) for model in MODELS.values()], report)
     cells: dict[str, Cell] = {}
     details: dict[str, Any] = {}
-    work, done = len(MODELS) * (len(seeds) + len(RATES) - 1), 0
-
-    def final_loss(model: Mapping[str, Any], rate: float, seed: int) -> float:
-        nonlocal done
-        trained = train(
-            images, {"depth": DEPTH, "width": WIDTH, **model}, OPTIM | {"lr": rate}, seed=seed,
-            progress=lambda part: report((done + part) / work),
-        )  # fmt: skip
-        done += 1
-        return trained.final_loss
-
-    for name, model in MODELS.items():
+    for (name, model), (by_rate, best, losses) in zip(MODELS.items(), trials, strict=True):
         ratios = [ratio(model, images, seed) for seed in seeds]
-        first, *rest = seeds
-        by_rate = {rate: final_loss(model, rate, first) for rate in RATES}
-        best = best_rate(by_rate)
-        losses = [by_rate[best], *(final_loss(model, best, seed) for seed in rest)]
         ended = [loss for loss in losses if isfinite(loss)]
         cells[name] = Cell(transport(ratios, DEPTH - 2), mean_estimate(ended), best, len(losses) - len(ended))
         details[name] = {

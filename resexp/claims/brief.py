@@ -1,13 +1,15 @@
 """Brief training on small drawings: what the claims that train a classifier share.
 
-Crayon drawings, shrunk to 16x16 so that a claim takes a minute or two on a laptop. Float32 on one
-thread of the CPU and uncompiled, whatever the machine: nets this small gain little from more, lose much where
-the cores are busy, and the number of threads changes bits.
+Crayon drawings, shrunk to 16x16 so that a claim takes a minute or two on a laptop. Float32 on the
+CPU and uncompiled, whatever the machine, and one thread a net: tensors this small gain little from more and
+lose much where the cores are busy, so it is nets that share out the cores.
 """
 
-from collections.abc import Callable
-from functools import cache
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
+from functools import cache, partial
+from threading import Event, Lock
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from numpy.typing import NDArray
@@ -17,8 +19,11 @@ from resexp.config import Config, DataSection, ModelSection, OptimSection, Recor
 from resexp.data import crayons
 from resexp.data.datasets import Dataset, dataset, statistics
 from resexp.training.engine import Engine
-from resexp.training.execution import resolve
+from resexp.training.execution import resolve, usable_cores
 
+Progress = Callable[[float], None]
+"""Told the part of some work that is done, in [0, 1]."""
+Result = TypeVar("Result")
 SPAN = 20
 """steps between looks at how far the training is"""
 RUN = RunSection(device="cpu", precision="float32", compile=False, threads=1)
@@ -69,11 +74,11 @@ def train(
     optim: dict[str, Any],
     *,
     seed: int,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Progress = lambda done: None,
 ) -> Trained:
     """Train the net that `model` describes as `optim` says, both in the config's own keys.
 
-    Two models with one seed see the same batches. `progress` is told the part of the steps done, in [0, 1].
+    Two models with one seed see the same batches.
     """
     config = Config(
         seed=seed,
@@ -90,3 +95,31 @@ def train(
         losses.append(engine.advance(min(SPAN, steps - engine.step)).loss)
         progress(engine.step / steps)
     return Trained(engine, torch.cat(losses))
+
+
+def side_by_side(pieces: Sequence[Callable[[Progress], Result]], report: Progress) -> list[Result]:
+    """Do these pieces of work on a thread each, as many at a time as there are cores; return their results.
+
+    Each is given a function to tell how far it is; `report` is told of all together, one call at a time. No
+    result depends on how they are shared out. After an error, or Ctrl-C, the others end at their next word.
+    """
+    done, lock, stop = [0.0] * len(pieces), Lock(), Event()
+
+    def tell(index: int, part: float) -> None:
+        if stop.is_set():
+            raise CancelledError
+        with lock:
+            done[index] = part
+            report(sum(done) / len(done))
+
+    with ThreadPoolExecutor(usable_cores()) as threads:
+        futures = [threads.submit(piece, partial(tell, index)) for index, piece in enumerate(pieces)]
+        try:
+            ended, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in ended:
+                future.result()
+        except BaseException:
+            stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [future.result() for future in futures]

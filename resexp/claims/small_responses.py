@@ -7,9 +7,10 @@ that keeps the shape is taken out in turn.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from resexp.claims.brief import drawings, train
+from resexp.claims.brief import Progress, drawings, side_by_side, train
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
 from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
 from resexp.claims.wording import spelled
@@ -38,18 +39,15 @@ Pairs = Mapping[int, Mapping[str, Patient]]
 def claim(seeds: Sequence[int], report: Report) -> Finding:
     """Train a pair a seed and take it apart. About two minutes for three seeds."""
     images = drawings()
-    pairs: dict[int, dict[str, Patient]] = {}
-    whole = len(seeds) * len(KINDS)
-    for i, seed in enumerate(seeds):
-        pairs[seed] = {}
-        for j, kind in enumerate(KINDS):
-            done = i * len(KINDS) + j
-            trained = train(
-                images.train, MODEL | {"kind": kind}, OPTIM, seed=seed,
-                progress=lambda part, done=done: report((done + 0.8 * part) / whole),
-            )  # fmt: skip
-            pairs[seed][kind] = examine(trained.engine.net, images)
-            report((done + 1) / whole)
+
+    def patient(kind: str, seed: int, progress: Progress) -> Patient:
+        trained = train(images.train, MODEL | {"kind": kind}, OPTIM, seed=seed, progress=progress)
+        return examine(trained.engine.net, images)
+
+    cells = [(kind, seed) for seed in seeds for kind in KINDS]
+    patients = side_by_side([partial(patient, *cell) for cell in cells], report)
+    found = dict(zip(cells, patients, strict=True))
+    pairs = {seed: {kind: found[kind, seed] for kind in KINDS} for seed in seeds}
     return _finding(pairs, 1 / images.test.num_classes)
 
 

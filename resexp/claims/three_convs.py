@@ -6,10 +6,11 @@ net, to which that never happens, stands beside them.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import combinations
 from typing import Any
 
-from resexp.claims.brief import drawings, train
+from resexp.claims.brief import Progress, Trained, drawings, side_by_side, train
 from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
 from resexp.claims.over_seeds import BySeed, differences, too_few
 from resexp.claims.wording import spelled
@@ -39,20 +40,20 @@ Losses = Mapping[str, BySeed]
 def claim(seeds: Sequence[int], report: Report) -> Finding:
     """Train every arm on every seed. About a minute for three seeds."""
     images = drawings()
+
+    def trained(arm: str, seed: int, progress: Progress) -> Trained:
+        model = {"depth": DEPTH, "width": WIDTH, **ARMS[arm]}
+        return train(images.train, model, OPTIM, seed=seed, progress=progress)
+
+    cells = [(arm, seed) for seed in seeds for arm in ARMS]
+    nets = side_by_side([partial(trained, *cell) for cell in cells], report)
     losses: dict[str, dict[int, float]] = {arm: {} for arm in ARMS}
     accuracies: dict[str, dict[int, float]] = {arm: {} for arm in ARMS}
     parameters: dict[str, int] = {}
-    whole, done = len(seeds) * len(ARMS), 0
-    for seed in seeds:
-        for arm, model in ARMS.items():
-            trained = train(
-                images.train, {"depth": DEPTH, "width": WIDTH, **model}, OPTIM, seed=seed,
-                progress=lambda part, done=done: report((done + part) / whole),
-            )  # fmt: skip
-            losses[arm][seed] = trained.final_loss
-            accuracies[arm][seed] = trained.engine.evaluate(images.test).accuracy
-            parameters[arm] = sum(weight.numel() for weight in trained.engine.net.parameters())
-            done += 1
+    for (arm, seed), net in zip(cells, nets, strict=True):
+        losses[arm][seed] = net.final_loss
+        accuracies[arm][seed] = net.engine.evaluate(images.test).accuracy
+        parameters[arm] = sum(weight.numel() for weight in net.engine.net.parameters())
     return _finding(losses, accuracies, parameters)
 
 
