@@ -23,8 +23,7 @@ from resexp.views.page import (
 TITLE = "What the article says, put to the test"
 LEAD = (
     "An article with crayon drawings explains why very deep networks need skip connections. Each thing it "
-    "says is tried here in a small experiment. Some of it holds, some holds under a condition, some does "
-    "not."
+    "says, or that the papers behind it say, is tried here in a small experiment."
 )
 SIGNS = {
     "holds": "✓",
