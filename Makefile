@@ -20,7 +20,6 @@ check: setup
 
 gpu: setup
 	$(BIN)/python -m pytest -m gpu
-	$(BIN)/python -m benchmarks.throughput
 	$(BIN)/python -m benchmarks.overhead
 
 torture: setup

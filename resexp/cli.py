@@ -130,7 +130,7 @@ def _train(folder: Path, config: "Config", data: "DataSection") -> None:
 
     with stop_on_signals() as stop, display() as show:
         splits = load(data)
-        show.say(f"data: {splits.label}" + (f" ({splits.note})" if splits.note else ""))
+        show.say(f"data: {splits.described}")
         run(config, folder, splits, stop=stop, report=lambda p: show.update(config.name, p), say=show.say)
 
 

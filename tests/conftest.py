@@ -1,7 +1,11 @@
 """Tiny data and configs that the tests share."""
 
 import itertools
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +19,12 @@ from resexp.records.folder import write_json
 from resexp.records.run import Run
 from resexp.training.loop import run
 from resexp.views.report import write_report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 
 
 def make_splits(num_train: int = 64, num_test: int = 32, num_classes: int = 4, seed: int = 0) -> Splits:
@@ -70,3 +80,20 @@ def comparison(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path
     write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
     write_report(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium; on a developer's machine without one the tests are skipped, in CI they fail."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if os.environ.get("CI") != "true":
+        pytest.importorskip("playwright")
+        if path is None:
+            pytest.skip("no Chromium here; on Debian: apt install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # Without a path it is playwright's own; where CI has neither, this fails, as it should.
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=120_000)
+        yield browser
+        browser.close()

@@ -2,7 +2,6 @@
 
 import io
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from resexp.data.splits import Splits
 from resexp.training.loop import run
@@ -23,16 +22,6 @@ from tests.conftest import tiny_config
 
 pytestmark = pytest.mark.browser
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-ARGUMENTS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 PATIENCE = 60
 """Seconds for a server or a page; idle machines need three."""
 PAGES = {
@@ -47,19 +36,7 @@ PAGES = {
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if path is None and os.environ.get("CI") != "true":
-        pytest.skip("no Chromium here; on Debian: apt install chromium")
-    with sync_playwright() as playwright:
-        # Without a path it is playwright's own; where CI has neither, this fails, as it should.
-        browser = playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def address(chromium: Browser, splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(browser: Browser, splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """TensorBoard on two twins; after the browser, so that a machine without one loses no time."""
     folder = tmp_path_factory.mktemp("runs")
     for kind in ("plain", "residual"):
@@ -93,8 +70,8 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page(viewport={"width": 1400, "height": 1000})
+def page(browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1400, "height": 1000})
     page.set_default_timeout(PATIENCE * 1000)
     yield page
     page.close()

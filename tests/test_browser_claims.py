@@ -1,8 +1,5 @@
 """claims.html as a reader meets it: in a browser, on a desk and on a phone, light and dark."""
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,6 @@ from resexp.claims.study import write_finding
 from resexp.views.claims_page import write_page
 
 pytestmark = pytest.mark.browser
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 CUT = """() => [...document.querySelectorAll("p, h1, h2, h3, td, th, figcaption, summary, svg text")]
   .filter(element => element.getClientRects().length)
@@ -39,22 +30,6 @@ def claims_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
             patch.setattr(squiggle, name, value)
         write_finding(root / "squiggle", squiggle.claim([0, 1], lambda done: None))
     return write_page(root, list(CLAIMS))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Headless Chromium; on a developer's machine without one the tests are skipped, in CI they fail."""
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if os.environ.get("CI") != "true":
-        pytest.importorskip("playwright")
-        if path is None:
-            pytest.skip("no Chromium here")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=120_000)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -14,6 +14,7 @@ from scipy import stats
 
 from resexp.records.run import scan
 from resexp.views.recorded import Entry, read_comparison
+from resexp.views.table_files import to_csv, to_latex, to_markdown
 from resexp.views.tables import (
     FinalTable,
     comparison_table,
@@ -22,9 +23,6 @@ from resexp.views.tables import (
     run_rows,
     runs_table,
     scientific,
-    to_csv,
-    to_latex,
-    to_markdown,
 )
 
 

@@ -31,6 +31,16 @@ class Splits(NamedTuple):
     note: str
     """what the user should know of how the data was chosen, "" if nothing"""
 
+    @property
+    def described(self) -> str:
+        """The label, and the note if there is one."""
+        return f"{self.label} ({self.note})" if self.note else self.label
+
+    def to(self, device: torch.device | str) -> "Splits":
+        """Return the same parts on `device`."""
+        validation = self.validation and self.validation.to(device)
+        return self._replace(train=self.train.to(device), validation=validation, test=self.test.to(device))
+
 
 def load(section: DataSection) -> Splits:
     """Return the images of a config's data section, on the CPU.

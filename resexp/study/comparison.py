@@ -66,8 +66,7 @@ def run_plan(plan: Plan, *, command: Sequence[str], stop: Stop, show: Display) -
         else:
             show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
     if open_jobs and execution:
-        note = splits_of(open_jobs[0].config.data).note
-        show.say(f"data: {splits_of(open_jobs[0].config.data).label}" + (f" ({note})" if note else ""))
+        show.say(f"data: {splits_of(open_jobs[0].config.data).described}")
         show.say(f"execution: {execution.reason}")
         local(open_jobs, lambda config: splits_of(config.data), execution, stop=stop, show=show)
     comparison = compare([summary_of(Run(run.folder), arm=arm, beside=plan.folder) for arm, run in runs])

@@ -1,7 +1,6 @@
 """How the jobs of a plan are carried out: an executor's effects are the folders."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from resexp.config import Config
 from resexp.data.splits import Splits
@@ -14,35 +13,24 @@ from resexp.training.loop import Progress, run
 from resexp.training.signals import Stop
 from resexp.views.progress import Display
 
-Executor = Callable[[Sequence[Job]], None]
 
-
-def carry_out(
-    config: Config,
-    folder: Path,
-    splits: Splits,
-    execution: Execution,
-    *,
-    label: str,
-    stop: Stop,
-    show: Display,
-) -> None:
+def carry_out(job: Job, splits: Splits, execution: Execution, *, stop: Stop, show: Display) -> None:
     """Train one job to its end in its folder, going on where it was; a finished one is left alone.
 
     A run that diverges has ended: that is a result.
     """
-    with locked(folder):
-        if admit(folder, config, resume=True) == "finished":
+    with locked(job.folder):
+        if admit(job.folder, job.config, resume=True) == "finished":
             return
-        show.update(label, Progress(0, config.optim.steps, None, None))
+        show.update(job.label, Progress(0, job.config.optim.steps, None, None))
         try:
             run(
-                config,
-                folder,
+                job.config,
+                job.folder,
                 splits,
                 execution=execution,
                 stop=stop,
-                report=lambda progress: show.update(label, progress),
+                report=lambda progress: show.update(job.label, progress),
                 say=show.say,
             )
         except Diverged as error:
@@ -60,12 +48,4 @@ def local(
 ) -> None:
     """Carry out the jobs one after the other in this process."""
     for job in jobs:
-        carry_out(
-            job.config,
-            job.folder,
-            splits(job.config),
-            execution,
-            label=job.label,
-            stop=stop,
-            show=show,
-        )
+        carry_out(job, splits(job.config), execution, stop=stop, show=show)

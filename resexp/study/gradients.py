@@ -16,15 +16,15 @@ from resexp.config import Config, load
 from resexp.data.batches import Batch, in_place, render, sample
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
-from resexp.errors import RunFolderError, UsageError
+from resexp.errors import UsageError
 from resexp.findings.slope import slope
 from resexp.findings.statistics import mean_estimate
 from resexp.findings.theory import layer_factor, predict
 from resexp.findings.verdict import transport
 from resexp.nets.network import build
 from resexp.probes.profile import Row, gradient_profile
-from resexp.records.folder import child, ensure, locked, write_atomic, write_json
-from resexp.records.run import read_json
+from resexp.records.admission import admit_kind
+from resexp.records.folder import child, locked, write_atomic, write_json
 from resexp.study.plan import QUICK_LOOK, QUICK_LOOK_INIT
 from resexp.training.execution import usable_cores
 from resexp.views.figures.pixels import to_png
@@ -123,11 +123,10 @@ def run_gradients(
     if any(config.data != cells[0].data for config in cells):
         raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
     splits = load_data(cells[0].data)
-    show.say(f"data: {splits.label}" + (f" ({splits.note})" if splits.note else ""))
+    show.say(f"data: {splits.described}")
     folder = child(runs_dir, name or f"gradients-{_hash8(cells, num_seeds, splits)}")
-    ensure(folder)
     with locked(folder):
-        _own(folder)
+        admit_kind(folder, "gradients")
         document = gradients(
             cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
         )
@@ -136,13 +135,6 @@ def run_gradients(
         write_json(folder / "gradients.json", document)
         write_atomic(folder / "gradients.png", to_png(grid_figure(document)))
     return folder
-
-
-def _own(folder: Path) -> None:
-    """Refuse a folder that holds something else."""
-    manifest = folder / "manifest.json"
-    if manifest.exists() and (kind := read_json(manifest).get("kind")) != "gradients":
-        raise RunFolderError(f"{folder}: holds a {kind}, not a table of gradients; choose another --name")
 
 
 def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:

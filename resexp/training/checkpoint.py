@@ -45,9 +45,8 @@ def save(folder: Path, state: Mapping[str, Any], kind: str = "step") -> Path:
         if not folder.exists():
             folder.mkdir()  # never its parents: a run folder that vanished must not come back in part
             sync_folder(folder.parent)
-    buffer = (
-        io.BytesIO()
-    )  # torch.save to a file leaves a part of it, with a RuntimeError, when the disk is full
+    # Not to a file: when the disk is full torch.save leaves a part of it there, with a RuntimeError.
+    buffer = io.BytesIO()
     torch.save(dict(state), buffer)
     content = buffer.getvalue()
     path = folder / f"{kind}-{state['step']:0{DIGITS}d}.pt"

@@ -44,6 +44,7 @@ class Engine:
         self.config = config
         self.execution = execution
         self.step = 0
+        self._chance = derive(config.seed, "batches")
         self.train = train.to(execution.device)
         net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
         self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -81,7 +82,7 @@ class Engine:
         with denormals_flushed():
             for _ in range(num_steps):
                 chance = draw(
-                    derive(self.config.seed, "batches"),
+                    self._chance,
                     self.step,
                     num_images=len(self.train.labels),
                     batch_size=optim.batch_size,
@@ -98,10 +99,13 @@ class Engine:
         return Readings.cat(readings)
 
     def evaluate(self, dataset: Dataset, indices: Tensor | None = None) -> Scores:
-        """Return the net's scores, running statistics in use, nothing in it changed."""
+        """Return the net's scores, running statistics in use, nothing in it changed.
+
+        `dataset` lies on the run's device already.
+        """
         self.net.eval()
         with denormals_flushed():
-            return evaluate(self._in_precision(self.net), dataset.to(self.execution.device), indices)
+            return evaluate(self._in_precision(self.net), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""

@@ -81,7 +81,9 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    engine = Engine(config, splits.train, execution_of(config, folder, execution))
+    execution = execution_of(config, folder, execution)
+    splits = splits.to(execution.device)  # once: every evaluation looks at them
+    engine = Engine(config, splits.train, execution)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
     with (

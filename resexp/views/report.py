@@ -16,7 +16,8 @@ from resexp.views.figures.style import arm_colours
 from resexp.views.headlines import cell_words, headlines
 from resexp.views.provenance import differed, how_it_was_run, joined, lead
 from resexp.views.recorded import Cell, Entry, cells, read_comparison
-from resexp.views.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
+from resexp.views.table_files import to_csv, to_latex, to_markdown
+from resexp.views.tables import FinalTable, final_table
 
 MAX_SIZE = 1_500_000
 """Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""

@@ -1,8 +1,5 @@
-"""Rows as a table: on the terminal, as CSV, Markdown and LaTeX. Names that come in are escaped."""
+"""Rows as a table, and as the terminal shows it. Names that come in are escaped."""
 
-import csv
-import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -134,31 +131,6 @@ def plain_table(rows: Sequence[Row]) -> Table:
     return _rich(columns, [[str(row[column]) for column in columns] for row in rows])
 
 
-def to_csv(table: FinalTable) -> str:
-    """Return the rows for machines: full precision, nothing where there is nothing."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else ["arm"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table.rows)
-    return file.getvalue()
-
-
-def to_markdown(table: FinalTable) -> str:
-    """Return the table as GitHub's Markdown."""
-    numbers = table.numbers
-    rule = ["---:" if name in numbers else "---" for name in table.names]
-    lines = [[_markdown(text) for text in line] for line in (table.names, *table.texts)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))
-
-
-def to_latex(table: FinalTable) -> str:
-    """Return the table as a LaTeX tabular that needs no package."""
-    shape = "".join("r" if name in table.numbers else "l" for name in table.names)
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (table.names, *table.texts)]
-    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:], r"\hline"])
-    return f"\\begin{{tabular}}{{{shape}}}\n{body}\n\\end{{tabular}}\n"
-
-
 def _axes(entries: Sequence[Entry]) -> list[str]:
     """Depth, whatever makes the cells, and norm and init also where only the arms differ in them."""
     axes = dict.fromkeys([DEPTH, *varied(entries)])
@@ -280,19 +252,6 @@ def _rich(names: Sequence[str], texts: Sequence[Sequence[str]], numbers: Sequenc
     for line in texts:
         table.add_row(*map(escape, line))
     return table
-
-
-def _markdown(text: str) -> str:
-    # No newline may end the row, no bar the cell; the rest is what Markdown or HTML would take for its own.
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
-
-
-LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--"}
-LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
 
 
 COLUMNS = [
