@@ -1,0 +1,84 @@
+"""How long until something is on the screen: `--help`, imports, the first step, the quick look.
+
+    python -m benchmarks.startup [--rounds 10] [--data crayons] [--root DIR]
+
+Whole commands in fresh processes, a warm disk cache, in turn round by round. The promises: `--help` at most
+0.3 s, the quick look at most 150 s of training on two CPU cores with bfloat16 in hardware.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.results import record, spread
+
+RESEXP = [sys.executable, "-m", "resexp"]
+COMMANDS = {
+    "help": [*RESEXP, "--help"],
+    "import torch": [sys.executable, "-c", "import torch"],
+    "import the trainer": [sys.executable, "-c", "import resexp.training.loop"],
+}
+
+
+def seconds(command: list[str], folder: Path) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def first_step(folder: Path, number: int, data: list[str]) -> float:
+    """One step of ResNet-20 with everything around it: data, probe, evaluation, checkpoint, events."""
+    sets = ["--set", "optim.steps=1", "--set", "record.probes=[]", "--name", f"first{number}"]
+    return seconds([*RESEXP, "train", "--config", "residual20", *data, *sets], folder)
+
+
+def quick_look(folder: Path, data: list[str]) -> dict[str, object]:
+    """The four nets of `resexp compare plain residual`: wall seconds, and those spent in training steps."""
+    wall = seconds([*RESEXP, "compare", "plain", "residual", "--name", "quick", *data], folder)
+    training, speeds = 0.0, {}
+    for timing in sorted((folder / "runs" / "quick").glob("*/timing.jsonl")):
+        rows = [json.loads(row) for row in timing.read_text().splitlines()]
+        spent = sum(row["seconds"] for row in rows)
+        training += spent
+        speeds[timing.parent.name] = 150 * 128 / spent
+    return {"wall_seconds": wall, "training_seconds": training, "images_per_second": speeds}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--data", default="crayons")
+    parser.add_argument("--root", type=Path)
+    options = parser.parse_args()
+    data = [
+        "--data",
+        options.data,
+        *(["--set", f"data.root={options.root.resolve()}"] if options.root else []),
+    ]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        first_step(folder, 0, data)  # draws the crayons or reads the folder, once
+        found: dict[str, list[float]] = {name: [] for name in (*COMMANDS, "first step")}
+        for round_ in range(1, options.rounds + 1):
+            for name, command in COMMANDS.items():
+                found[name].append(seconds(command, folder))
+            found["first step"].append(first_step(folder, round_, data))
+        figures = {name: spread(values) for name, values in found.items()}
+        for name, figure in figures.items():
+            print(f"{name:20} {figure['median']:.2f} s  [{figure['low']:.2f}, {figure['high']:.2f}]")  # noqa: T201
+        look = quick_look(folder, data)
+        print(
+            f"quick look           {look['training_seconds']:.0f} s of training, {look['wall_seconds']:.0f} s in all"
+        )  # noqa: T201
+    print(record("startup", {"data": options.data, "seconds": figures, "quick_look": look}))  # noqa: T201
+    return int(figures["help"]["median"] > 0.3)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
