@@ -62,7 +62,7 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
         row["step"] = 0
         found["picture"].append(seconds(lambda row=row: size_picture(row, configs["with norms"])))
     how = f"{execution.device}, {execution.precision}, {execution.mode}, {execution.threads} threads"
-    print(f"{how}, torch {torch.__version__}, {rounds} rounds of {steps} steps, depth {depth}, batch 128")  # noqa: T201
+    print(f"{how}, torch {torch.__version__}, {rounds} rounds of {steps} steps, depth {depth}, batch 128")
     return found
 
 
@@ -82,14 +82,14 @@ def main() -> int:
     splits = load(config_of(options.depth, True).data)
     found = measure(options.depth, options.rounds, options.steps, splits)
     for name, values in found.items():
-        print(line(name, values))  # noqa: T201
+        print(line(name, values))
     pairs = zip(found["with norms"], found["without norms"], strict=True)
     norms = statistics.median(with_ / without - 1 for with_, without in pairs)
     num_probes = len(list(probed_steps(QUICK_LOOK_STEPS)))
     probing = num_probes * (statistics.median(found["probe"]) + statistics.median(found["picture"]))
     share = probing / (probing + QUICK_LOOK_STEPS * statistics.median(found["with norms"]))
-    print(f"norms at every step: {norms:+.1%} of a step (at most 2%)")  # noqa: T201
-    print(f"{num_probes} probes in {QUICK_LOOK_STEPS} steps: {share:.1%} of the time (at most 10%)")  # noqa: T201
+    print(f"norms at every step: {norms:+.1%} of a step (at most 2%)")
+    print(f"{num_probes} probes in {QUICK_LOOK_STEPS} steps: {share:.1%} of the time (at most 10%)")
     return int(norms > 0.02 or share > 0.10)
 
 

@@ -23,7 +23,7 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 
 
 def record(name: str, figures: Mapping[str, Any]) -> Path:
-    """Write `figures` to results/NAME-DEVICE.json, DEVICE being cpu or the GPU's name, and return the file."""
+    """Write `figures` to results/NAME-DEVICE.json, DEVICE being cpu or the name of the GPU."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     document = {"benchmark": name, "figures": figures, **provenance()}
     path = PLACE / f"{name}-{device.lower().replace(' ', '-')}.json"
@@ -54,7 +54,7 @@ def cpu() -> str:
 
 
 def commit() -> str:
-    """Return the commit the code is at, `+` behind it where the tree has changed since; unknown without git."""
+    """Return the commit the code is at, `+` behind it where the tree has changed; unknown without git."""
     try:
         git = ["git", "-C", str(PLACE.parent)]
         hash_ = subprocess.run(

@@ -71,12 +71,11 @@ def main() -> int:
             found["first step"].append(first_step(folder, round_, data))
         figures = {name: spread(values) for name, values in found.items()}
         for name, figure in figures.items():
-            print(f"{name:20} {figure['median']:.2f} s  [{figure['low']:.2f}, {figure['high']:.2f}]")  # noqa: T201
+            print(f"{name:20} {figure['median']:.2f} s  [{figure['low']:.2f}, {figure['high']:.2f}]")
         look = quick_look(folder, data)
-        print(
-            f"quick look           {look['training_seconds']:.0f} s of training, {look['wall_seconds']:.0f} s in all"
-        )  # noqa: T201
-    print(record("startup", {"data": options.data, "seconds": figures, "quick_look": look}))  # noqa: T201
+        training, wall = look["training_seconds"], look["wall_seconds"]
+        print(f"quick look           {training:.0f} s of training, {wall:.0f} s in all")
+    print(record("startup", {"data": options.data, "seconds": figures, "quick_look": look}))
     return int(figures["help"]["median"] > 0.3)
 
 

@@ -66,7 +66,7 @@ def main() -> int:
 
     splits = load(DataSection(name=options.data, root=options.root))
     depths = [int(depth) for depth in options.depth.split(",")]
-    print(f"{splits.label}, {options.images} images, {options.seeds} seeds, float64")  # noqa: T201
+    print(f"{splits.label}, {options.images} images, {options.seeds} seeds, float64")
     began, differing = time.perf_counter(), 0
     for row, expected in measured(depths, options.seeds, splits, options.images):
         differs = row["verdict"] != expected
@@ -74,8 +74,8 @@ def main() -> int:
         keys = ("kind", "order", "norm", "activation", "init")
         net = " ".join(f"{row[key]:8}" for key in keys)
         remark = f"  <-- expected: {expected}" if differs else ""
-        print(f"{row['depth']:3} {net} {row['sentence']}{remark}")  # noqa: T201
-    print(f"{differing} differ; {time.perf_counter() - began:.0f} s")  # noqa: T201
+        print(f"{row['depth']:3} {net} {row['sentence']}{remark}")
+    print(f"{differing} differ; {time.perf_counter() - began:.0f} s")
     return min(differing, 1)
 
 

@@ -79,7 +79,7 @@ def main() -> None:
             config["record"] = {"eval_every": 200, "checkpoint_every": 50}
             write_config(real / "c.yaml", type(tiny_config()).model_validate(config))
             wrong += told("kill -9 of a ResNet-20 on real images", lambda: kill_command(real, 5, arguments))
-    print(*wrong, sep="\n")  # noqa: T201
+    print(*wrong, sep="\n")
     sys.exit(bool(wrong))
 
 
@@ -88,7 +88,7 @@ def told(what: str, do: Callable[[], Tally]) -> list[str]:
     began = time.perf_counter()
     tally: Tally = do()
     seconds = time.perf_counter() - began
-    print(f"{tally.broken:5d}  {what}: {len(tally.faults)} mismatches ({seconds:.0f} s)", flush=True)  # noqa: T201
+    print(f"{tally.broken:5d}  {what}: {len(tally.faults)} mismatches ({seconds:.0f} s)", flush=True)
     return [f"{what}: {fault}" for fault in tally.faults]
 
 
@@ -105,7 +105,7 @@ def starts(work: Path, num: int) -> Tally:
             or loser.seconds > 1
         ):
             faults.append(f"{loser}")
-    print(f"       the loser was gone after {median(seconds):.2f} s (median), {max(seconds):.2f} s (longest)")  # noqa: T201
+    print(f"       the loser was gone after {median(seconds):.2f} s (median), {max(seconds):.2f} s (longest)")
     return Tally(num, faults)
 
 

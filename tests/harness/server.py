@@ -125,7 +125,7 @@ def serve() -> None:
             stderr=log.read_text() if log.exists() else "",
             trace=trace.read_text().splitlines() if trace.exists() else [],
         )
-        print(json.dumps(end._asdict()), flush=True)  # noqa: T201
+        print(json.dumps(end._asdict()), flush=True)
     shutil.rmtree(logs)
 
 
@@ -159,7 +159,7 @@ def _child(request: dict[str, Any], folder: Path, splits: Any, trace: Path) -> i
                 with stop_on_signals() as stop:
                     run(config, folder, splits, stop=stop)
     except ResexpError as error:
-        print(*error.lines, sep="\n", file=sys.stderr)  # noqa: T201
+        print(*error.lines, sep="\n", file=sys.stderr)
         code = int(error.code)
     if request["point"] is None and not request["limit"]:
         trace.write_text("\n".join(points.trace))

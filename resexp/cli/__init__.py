@@ -1,0 +1,77 @@
+"""The commands: parse, call one function, print. Here is what they are called and how an error ends them."""
+
+import os
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from resexp import __version__
+from resexp.cli.cifar10 import fetch, verify
+from resexp.cli.comparing import compare, report
+from resexp.cli.looking import board, runs, verify_run
+from resexp.cli.measuring import claims, gradients
+from resexp.cli.printing import note
+from resexp.cli.settings import configs, validate
+from resexp.cli.training import train
+from resexp.errors import Exit, ResexpError
+from resexp.training.signals import SIGNALS, leave_at_once
+
+app = typer.Typer(
+    name="resexp",
+    help="Why do skip connections make very deep networks trainable? Train a plain net and its residual "
+    "twin, measure the gradient layer by layer, and see.\n\nBegin with: resexp compare plain residual",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+for command in (train, compare, gradients, claims, board, report, runs, validate, configs):
+    app.command()(command)
+app.command("verify")(verify_run)
+
+data_app = typer.Typer(help="CIFAR-10: get it, or check what is there.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+for command in (fetch, verify):
+    data_app.command()(command)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"resexp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if debug:
+        os.environ["RESEXP_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run a command; what the user can mend becomes one line on stderr and an exit code."""
+    for number in SIGNALS:
+        signal.signal(number, leave_at_once)
+    # Waiting threads shall sleep: spinning, two threads were 5 times slower where another program had one of
+    # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        app()
+    except Exception as error:
+        if os.environ.get("RESEXP_DEBUG"):
+            raise
+        if isinstance(error, ResexpError):
+            note(*error.lines)
+            sys.exit(error.code)
+        if isinstance(error, MemoryError):
+            note("out of memory")
+            sys.exit(Exit.RESOURCES)
+        first_line = str(error).partition("\n")[0]
+        note(f"a bug in resexp: {type(error).__name__}: {first_line}; `resexp --debug COMMAND` shows where")
+        sys.exit(Exit.BUG)

@@ -1,0 +1,30 @@
+"""CIFAR-10: get it, or check what is there."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from resexp.cli.printing import note
+
+
+def fetch(root: Annotated[Path, typer.Option(help="Where CIFAR-10 goes.")] = Path("data")) -> None:
+    """Download CIFAR-10 (170 MB), check it and unpack it.
+
+    Example: resexp data fetch --root data
+    """
+    from resexp.data.cifar10 import fetch as fetch_cifar10
+
+    fetch_cifar10(root)
+    note(f"{root}: CIFAR-10 is there and its checksums are right")
+
+
+def verify(root: Annotated[Path, typer.Option(help="Where CIFAR-10 lies.")] = Path("data")) -> None:
+    """Check the CIFAR-10 files that are there.
+
+    Example: resexp data verify --root data
+    """
+    from resexp.data.cifar10 import verify as verify_cifar10
+
+    verify_cifar10(root)
+    note(f"{root}: CIFAR-10 is there and its checksums are right")
