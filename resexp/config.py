@@ -293,14 +293,15 @@ def json_schema() -> dict[str, Any]:
 
 def differing_keys(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
     """Return (key, a's value, b's value) where two experiments differ; None for a key only the other has."""
-    trees = [_flat(config.tree()) for config in (a, b)]
+    trees = [flat(config.tree()) for config in (a, b)]
     keys = dict.fromkeys([*trees[0], *trees[1]])
     pairs = [(key, trees[0].get(key), trees[1].get(key)) for key in keys if key != "name"]
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a tree of settings as one level: {"model.depth": 56, ...}."""
+    found: dict[str, Any] = {}
     for key, value in tree.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from resexp.cli.options import (
 )
 from resexp.cli.printing import print_json
 
+if TYPE_CHECKING:
+    from resexp.study.plan import Plan
+
 
 def compare(
     arms: Annotated[
@@ -33,6 +36,9 @@ def compare(
     vary: Annotated[
         list[str] | None, typer.Option("--vary", help="An axis, e.g. model.norm=none,batch. Repeatable.")
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
+    ] = False,
     name: NameOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
@@ -43,7 +49,7 @@ def compare(
 
     Example: resexp compare plain residual
 
-    Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5
+    Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
     """
     from resexp.study.plan import make_plan
 
@@ -56,6 +62,9 @@ def compare(
         num_seeds=seeds,
         name=name,
     )
+    if dry_run:
+        _show_forecast(plan, json_)
+        return
     from resexp.records.admission import admit_kind
     from resexp.records.folder import locked
 
@@ -68,6 +77,18 @@ def compare(
         with stop_on_signals() as stop, display() as show:
             run_plan(plan, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
     _show_comparison(plan.folder, json_)
+
+
+def _show_forecast(plan: "Plan", as_json: bool) -> None:
+    from resexp.study.forecast import forecast
+    from resexp.views.forecast_table import forecast_notes, forecast_table
+    from resexp.views.terminal import show
+
+    document = forecast(plan)
+    if as_json:
+        print_json(document)
+    else:
+        show(forecast_table(document), *forecast_notes(document))
 
 
 def report(

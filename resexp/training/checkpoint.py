@@ -24,7 +24,8 @@ def _digest_of(path: Path) -> Path:
     return path.with_suffix(".sha256")
 
 
-def _step_of(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """Return the updates made before a checkpoint was written."""
     return int(path.stem[-DIGITS:])
 
 
@@ -78,11 +79,11 @@ def read(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: damaged, its SHA-256 is not the one beside it")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        sound = state.keys() >= PARTS and state["step"] == _step_of(path)
+        sound = state.keys() >= PARTS and state["step"] == step_of(path)
     except Exception as error:  # torch.load raises whatever pickle, zip and its own checks do
         raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__})") from error
     if not sound:
-        raise DamagedError(f"{path}: not the checkpoint of a run at step {_step_of(path)}")
+        raise DamagedError(f"{path}: not the checkpoint of a run at step {step_of(path)}")
     return state
 
 

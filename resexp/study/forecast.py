@@ -1,0 +1,148 @@
+"""What a comparison would do, before it does it: which runs, how many steps are left, how long they take."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import torch
+
+from resexp.config import Config, flat
+from resexp.data.batches import in_place, render
+from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.probes.profile import PROBES
+from resexp.records.run import Run
+from resexp.study.comparison import execution_for, finished_runs, same_run
+from resexp.study.plan import Job, Plan
+from resexp.training import checkpoint
+from resexp.training.calendar import spans
+from resexp.training.engine import Engine
+from resexp.training.execution import Execution
+from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED
+
+TEST_IMAGES = 10_000
+"""As many as CIFAR-10 has; crayons have 2,000, whose evaluations end sooner than forecast."""
+
+Row = dict[str, Any]
+
+
+class Cost(NamedTuple):
+    """Seconds that training one net takes on this machine."""
+
+    step: float
+    probe: float
+    evaluated_image: float
+
+
+def forecast(plan: Plan) -> Row:
+    """Return the plan as rows, a cell each, and their sums. Trains nothing, writes nothing.
+
+    The seconds are measured: two steps, a probe and a forward pass of each kind of net, on noise of the
+    images' size, eager where the runs would be compiled. Runs that are the same elsewhere, or ended in this
+    comparison's folder, take none.
+    """
+    if not plan.jobs:
+        return {"folder": str(plan.folder), "recorded": len(plan.recorded), "cells": [], **_sums([])}
+    execution = execution_for(plan.jobs)
+    finished = finished_runs(plan.folder.parent)
+    axes = _axes(plan.jobs)
+    cells: dict[tuple[Any, ...], Row] = {}
+    for job in plan.jobs:
+        settings = flat(job.config.tree())
+        place = {"arm": job.arm, **{key: settings.get(key) for key in axes}}
+        cell = cells.setdefault(
+            tuple(place.values()), {**place, "runs": 0, "there_already": 0, "steps": 0, "seconds": 0.0}
+        )
+        start = _begins_at(
+            job, [] if job.folder.exists() else finished.get(job.config.digest(), []), execution
+        )
+        left = job.config.optim.steps - start
+        cell["runs"] += 1
+        cell["there_already"] += left == 0
+        cell["steps"] += left
+        cell["seconds"] += seconds(job.config, start, cost_of(execution)(job.config)) if left else 0.0
+    rows = list(cells.values())
+    return {
+        "folder": str(plan.folder),
+        "recorded": len(plan.recorded),
+        "execution": execution._asdict(),
+        "cells": rows,
+        **_sums(rows),
+    }
+
+
+def seconds(config: Config, start: int, cost: Cost) -> float:
+    """Return what the rest of a run takes from `start` updates on: its steps, its probes, its evaluations."""
+    images = TRAIN_IMAGES_EVALUATED + TEST_IMAGES + config.data.validation
+    return sum(
+        (span.stop - span.start) * cost.step
+        + span.probe * cost.probe * len(config.record.probes)
+        + span.evaluate * cost.evaluated_image * images
+        for span in spans(config, start)
+    )
+
+
+def _axes(jobs: Sequence[Job]) -> list[str]:
+    """The settings in which the jobs differ, besides the seed and what the arm says."""
+    trees = [flat(job.config.tree()) for job in jobs]
+    keys = dict.fromkeys(key for tree in trees for key in tree)
+    return [
+        key
+        for key in keys
+        if key not in ("name", "seed", "model.kind") and len({repr(tree.get(key)) for tree in trees}) > 1
+    ]
+
+
+def _begins_at(job: Job, candidates: Sequence[Run], execution: Execution) -> int:
+    """The updates that need not be made again: all where the run has ended, else those of its checkpoint."""
+    own = Run(job.folder)
+    if own.result is not None or same_run(candidates, job.config, execution):
+        return job.config.optim.steps
+    return max(map(checkpoint.step_of, checkpoint.saved(job.folder / "checkpoints")), default=0)
+
+
+def _sums(rows: Sequence[Row]) -> Row:
+    return {key: sum(row[key] for row in rows) for key in ("runs", "there_already", "steps", "seconds")}
+
+
+@cache
+def cost_of(execution: Execution) -> Callable[[Config], Cost]:
+    """Return the function that measures a net's cost, once for all seeds."""
+    measured: dict[str, Cost] = {}
+
+    def of(config: Config) -> Cost:
+        size = config.model.model_dump_json(exclude={"init"}) + str(config.optim.batch_size)
+        if size not in measured:
+            measured[size] = _measure(config, execution._replace(mode="eager"))
+        return measured[size]
+
+    return of
+
+
+def _measure(config: Config, execution: Execution) -> Cost:
+    engine = Engine(config, _noise(max(config.optim.batch_size, PROBE_IMAGES)), execution)
+    batch = render(engine.train, in_place(torch.arange(PROBE_IMAGES)))
+    engine.advance(1)
+    engine.evaluate(engine.train)
+    return Cost(
+        step=_timed(lambda: engine.advance(2)) / 2,
+        probe=_timed(
+            lambda: [PROBES[name](engine.copy_of_net(), batch) for name in config.record.probes[:1]]
+        ),
+        evaluated_image=_timed(lambda: engine.evaluate(engine.train)) / len(engine.train.labels),
+    )
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _noise(num: int) -> Dataset:
+    stream = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (num, 3, 32, 32), dtype=torch.uint8, generator=stream)
+    labels = torch.arange(num) % 10
+    return dataset(images, labels, tuple("0123456789"), statistics(images, "channel"))
