@@ -106,8 +106,8 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     num = indices.shape[0]
     padded = F.pad(dataset.images[indices], (PAD, PAD, PAD, PAD)).view(num, 3, -1)
     crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, size, size)
-    crops = crops.contiguous(memory_format=torch.channels_last)  # as convolutions read it; cheapest in uint8
-    return Batch(crops.float().sub_(dataset.mean).div_(dataset.std), dataset.labels[indices])
+    images = crops.float().sub_(dataset.mean).div_(dataset.std)
+    return Batch(images.contiguous(memory_format=torch.channels_last), dataset.labels[indices])
 
 
 def sample(num_images: int, size: int) -> Tensor:
