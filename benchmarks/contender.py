@@ -24,13 +24,15 @@ LONG = 64_000
 """Steps of a run that `auto` would compile, where compiling pays at all."""
 
 
-def config_of(depth: int, *, augment: bool = True, run: dict[str, object] | None = None) -> Config:
+def config_of(
+    depth: int, *, augment: bool = True, lr: float = 0.02, run: dict[str, object] | None = None
+) -> Config:
     """Return resexp's defaults, norms at every step among them, on crayons: pixels do not change speed."""
     return Config.model_validate(
         {
             "data": {"name": "crayons", "augment": augment},
             "model": {"depth": depth},
-            "optim": {"steps": LONG, "batch_size": BATCH_SIZE, "lr": 0.02, "schedule": {"name": "constant"}},
+            "optim": {"steps": LONG, "batch_size": BATCH_SIZE, "lr": lr, "schedule": {"name": "constant"}},
             "run": run or {},
         }
     )
