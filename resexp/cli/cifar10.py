@@ -14,8 +14,15 @@ def fetch(root: Annotated[Path, typer.Option(help="Where CIFAR-10 goes.")] = Pat
     Example: resexp data fetch --root data
     """
     from resexp.data.cifar10 import fetch as fetch_cifar10
+    from resexp.views.progress import Fraction, display
 
-    fetch_cifar10(root)
+    with display() as show:
+
+        def progress(received: int, expected: int | None) -> None:
+            if expected:
+                show.update("CIFAR-10, % received", Fraction(received / expected))
+
+        fetch_cifar10(root, progress=progress)
     note(f"{root}: CIFAR-10 is there and its checksums are right")
 
 
