@@ -42,7 +42,7 @@ def forecast_notes(document: Mapping[str, Any]) -> list[str]:
             "; the runs would be compiled, the measurement was not" if execution["mode"] != "eager" else ""
         )
         lines.append(
-            f"Time from a step, a probe and an evaluation of each net, the quickest of three here: {how}{eager}."
+            f"Time from a step, a probe and an evaluation of each net, the best of three here: {how}{eager}."
         )
     return lines
 
