@@ -26,6 +26,8 @@ from harness.comparing import differences
 from harness.points import How
 from harness.server import Server
 
+from resexp.config import Config
+
 PROBED = {**SHORT, "record__probes": ("gradient_profile",)}
 
 
@@ -35,15 +37,30 @@ def main() -> None:
     parser.add_argument(
         "--real", type=Path, help="an image folder: FOLDER/train/CLASS/*, FOLDER/test/CLASS/*"
     )
+    parser.add_argument(
+        "--real-steps", type=int, default=1100, help="default: enough for bfloat16 to compile"
+    )
+    parser.add_argument("--only-real", action="store_true", help="nothing but the run on --real")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--starts", type=int, default=50)
     options = parser.parse_args()
-    wrong: list[str] = []
-    with tempfile.TemporaryDirectory() as place, Server() as server:
+    with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        wrong += told(
-            "kill -9 at a random moment", lambda: kill_at_random(server, root / "a", options.kills, seed=0)
-        )
+        wrong = [] if options.only_real else on_tiny_nets(root, options.kills, options.starts)
+        if options.real:
+            wrong += told(
+                "kill -9 of a ResNet-20 on real images",
+                lambda: kill_real(root / "real", options.real.resolve(), options.real_steps),
+            )
+    print(*wrong, sep="\n")
+    sys.exit(bool(wrong))
+
+
+def on_tiny_nets(root: Path, kills: int, num_starts: int) -> list[str]:
+    """Kill, interrupt and starve nets that train in a moment; return what went wrong."""
+    wrong: list[str] = []
+    with Server() as server:
+        wrong += told("kill -9 at a random moment", lambda: kill_at_random(server, root / "a", kills, seed=0))
         wrong += told(
             "kill -9 at a random moment, with probes",
             lambda: kill_at_random(server, root / "b", 30, 1, PROBED),
@@ -66,21 +83,9 @@ def main() -> None:
         write_images(work / "images")
         config = tiny_config(name="whole", data={"name": "folder", "root": "images"}, optim__steps=40)
         write_config(work / "c.yaml", config)
-        wrong += told("two simultaneous starts", lambda: starts(work, options.starts))
+        wrong += told("two simultaneous starts", lambda: starts(work, num_starts))
         wrong += told("kill -9 of the real command", lambda: kill_command(work, 10, []))
-        if options.real:
-            arguments = ["--set", f"data.root={options.real.resolve()}"]
-            real = root / "real"
-            real.mkdir()
-            config = tiny_config(name="whole", data={"name": "folder"}).model_dump()
-            config["run"] = {}
-            config["model"] = {"depth": 20}
-            config["optim"] = {"steps": 1100, "schedule": {"name": "cosine"}}  # long enough to be compiled
-            config["record"] = {"eval_every": 200, "checkpoint_every": 50}
-            write_config(real / "c.yaml", type(tiny_config()).model_validate(config))
-            wrong += told("kill -9 of a ResNet-20 on real images", lambda: kill_command(real, 5, arguments))
-    print(*wrong, sep="\n")
-    sys.exit(bool(wrong))
+    return wrong
 
 
 def told(what: str, do: Callable[[], Tally]) -> list[str]:
@@ -133,6 +138,18 @@ def kill_command(work: Path, num: int, sets: list[str]) -> Tally:
         checked = resexp("verify", f"runs/{name}", folder=work)
         faults += [line for line in checked.stdout.splitlines() if line.startswith("FAILS")]
     return Tally(kills, faults)
+
+
+def kill_real(folder: Path, images: Path, steps: int) -> Tally:
+    """Kill a ResNet-20 on an image folder five times, in the machine's own precision and mode."""
+    folder.mkdir()
+    config = tiny_config(name="whole", data={"name": "folder"}).model_dump()
+    config["run"] = {}
+    config["model"] = {"depth": 20}
+    config["optim"] = {"steps": steps, "schedule": {"name": "cosine"}}
+    config["record"] = {"eval_every": 200, "checkpoint_every": 50}
+    write_config(folder / "c.yaml", Config.model_validate(config))
+    return kill_command(folder, 5, ["--set", f"data.root={images}"])
 
 
 @contextmanager
