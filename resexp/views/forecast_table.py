@@ -30,6 +30,8 @@ def forecast_notes(document: Mapping[str, Any]) -> list[str]:
     lines = []
     if document["recorded"]:
         lines.append(f"{document['recorded']} finished runs take part as they are.")
+    if not document["cells"]:
+        return [*lines, f"{document['folder']}: nothing to train."]
     runs, there, steps = document["runs"], document["there_already"], document["steps"]
     time = duration(document["seconds"])
     lines.append(

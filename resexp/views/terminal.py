@@ -9,7 +9,8 @@ TABLE_WIDTH = 120
 
 def show(table: Table, *sentences: str) -> None:
     """Print on stdout."""
-    Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
+    if table.columns:
+        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
     console = Console(highlight=False)
     for sentence in sentences:
         console.print(sentence, markup=False, soft_wrap=True)
