@@ -13,6 +13,7 @@ from resexp.data.batches import draw, render
 from resexp.data.datasets import Dataset
 from resexp.nets.network import Network, build
 from resexp.seeds import derive
+from resexp.training.allocator import keep_freed_memory
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution
 from resexp.training.schedules import learning_rate
@@ -21,6 +22,7 @@ from resexp.training.step import Readings, train_step
 
 def prepare(execution: Execution) -> None:
     """Set this process's threads and arithmetic. Once, before the first tensor of a run."""
+    keep_freed_memory()
     torch.set_num_threads(execution.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
