@@ -74,3 +74,14 @@ class Terminated(ResexpError):  # noqa: N818
     """SIGTERM: the step was finished and saved."""
 
     code = Exit.TERMINATED
+
+
+def as_told(error: Exception) -> tuple[Exit, tuple[str, ...]]:
+    """Return the exit code and the lines an error deserves."""
+    if isinstance(error, ResexpError):
+        return error.code, error.lines
+    if isinstance(error, MemoryError):
+        return Exit.RESOURCES, ("out of memory",)
+    first_line = str(error).partition("\n")[0]
+    why = f"a bug in resexp: {type(error).__name__}: {first_line}; `resexp --debug COMMAND` shows where"
+    return Exit.BUG, (why,)

@@ -17,6 +17,7 @@ from resexp.findings.comparison import compare
 from resexp.findings.reading import summary_of
 from resexp.records.folder import write_json
 from resexp.records.run import Run
+from resexp.study.executors.local import local
 from resexp.training.loop import run
 from resexp.views.report import write_report
 
@@ -80,6 +81,14 @@ def comparison(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path
     write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
     write_report(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_grid(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """comparison.json of the comparison in harness/grids.py, trained run by run in this process."""
+    from harness.grids import bring_about, plan_in
+
+    return bring_about(plan_in(tmp_path_factory.mktemp("grid")), local()).document
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from resexp.cli.measuring import claims, gradients
 from resexp.cli.printing import note
 from resexp.cli.settings import configs, validate
 from resexp.cli.training import train
-from resexp.errors import Exit, ResexpError
+from resexp.errors import as_told
 from resexp.training.signals import SIGNALS, leave_at_once
 
 app = typer.Typer(
@@ -66,12 +66,6 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("RESEXP_DEBUG"):
             raise
-        if isinstance(error, ResexpError):
-            note(*error.lines)
-            sys.exit(error.code)
-        if isinstance(error, MemoryError):
-            note("out of memory")
-            sys.exit(Exit.RESOURCES)
-        first_line = str(error).partition("\n")[0]
-        note(f"a bug in resexp: {type(error).__name__}: {first_line}; `resexp --debug COMMAND` shows where")
-        sys.exit(Exit.BUG)
+        code, lines = as_told(error)
+        note(*lines)
+        sys.exit(code)

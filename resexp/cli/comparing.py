@@ -1,8 +1,11 @@
 """Compare arms, and show a comparison again."""
 
+import importlib.util
+import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,8 +22,10 @@ from resexp.cli.options import (
     sets_of,
 )
 from resexp.cli.printing import print_json
+from resexp.errors import UsageError
 
 if TYPE_CHECKING:
+    from resexp.study.executors import Executor
     from resexp.study.plan import Plan
 
 
@@ -39,6 +44,20 @@ def compare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
     ] = False,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where runs are trained: this machine, or a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of a running cluster, or auto. Default: Ray is started here for the time."
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With Ray, e.g. 0.25: four runs share a GPU. Default: 1, if any."),
+    ] = None,
     name: NameOption = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
@@ -50,7 +69,10 @@ def compare(
     Example: resexp compare plain residual
 
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
+
+    Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
     """
+    _check_place(executor, ray_address, gpus_per_run)
     from resexp.study.plan import make_plan
 
     plan = make_plan(
@@ -74,9 +96,31 @@ def compare(
         from resexp.training.signals import stop_on_signals
         from resexp.views.progress import display
 
+        place = _place(executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
-            run_plan(plan, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
+            failed = run_plan(plan, executor=place, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
     _show_comparison(plan.folder, json_)
+    if failed:
+        raise failed
+
+
+def _check_place(executor: str, ray_address: str | None, gpus_per_run: float | None) -> None:
+    if executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise UsageError("--executor ray needs Ray, which is not installed: pip install 'resexp[ray]'")
+    if executor == "local" and (ray_address is not None or gpus_per_run is not None):
+        raise UsageError("--ray-address and --gpus-per-run go with --executor ray")
+
+
+def _place(
+    executor: str, ray_address: str | None, gpus_per_run: float | None
+) -> "AbstractContextManager[Executor]":
+    if executor == "ray":
+        from resexp.study.executors.ray import HERE, on_ray
+
+        return on_ray(ray_address or os.environ.get("RAY_ADDRESS") or HERE, gpus_per_run)
+    from resexp.study.executors.local import local
+
+    return local()
 
 
 def _show_forecast(plan: "Plan", as_json: bool) -> None:

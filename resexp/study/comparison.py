@@ -1,38 +1,42 @@
 """A comparison from plan to page."""
 
 import shlex
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from resexp import __version__
-from resexp.config import Config, DataSection
-from resexp.data.splits import Splits, load
-from resexp.findings.comparison import Comparison, compare
+from resexp.config import Config
+from resexp.errors import ResexpError, RunFolderError
+from resexp.findings.cells import RunSummary
+from resexp.findings.comparison import compare
 from resexp.findings.reading import summary_of
+from resexp.records.admission import admit
 from resexp.records.folder import write_json
 from resexp.records.run import Run, scan
-from resexp.study.executors import local
+from resexp.study.executors import Executor, Failure
+from resexp.study.images import splits_of
 from resexp.study.plan import Job, Plan
 from resexp.training.beginning import versions
-from resexp.training.execution import Execution, resolve
+from resexp.training.execution import Execution
 from resexp.training.signals import Stop
-from resexp.views.progress import Display
+from resexp.views.progress import Dashboard
 from resexp.views.report import write_report
 
 
-def splits_of(section: DataSection) -> Splits:
-    """Return the images of a config's data section; loaded once for all runs of a comparison."""
-    return _splits(section.model_dump_json())
+class FailedRunsError(ResexpError):
+    """Some runs of a comparison did not come to their end; exit code: the first one's."""
+
+    def __init__(self, folder: Path, failures: Sequence[Failure], num_runs: int) -> None:
+        super().__init__(
+            f"{folder}: {len(failures)} of {num_runs} runs failed, as said above, and the others went on: "
+            f"{', '.join(failure.folder.name for failure in failures[:5])}; the same command tries them again"
+        )
+        self.code = failures[0].code
 
 
-@lru_cache(maxsize=2)
-def _splits(section: str) -> Splits:
-    return load(DataSection.model_validate_json(section))
-
-
-def execution_for(jobs: Sequence[Job]) -> Execution:
+def execution_for(jobs: Sequence[Job], where: Executor) -> Execution:
     """Return how all jobs are executed: one answer for all arms.
 
     Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
@@ -41,38 +45,81 @@ def execution_for(jobs: Sequence[Job]) -> Execution:
     for job in jobs:
         shape = (job.config.model.kind, job.config.model.depth)
         images[shape] = images.get(shape, 0) + job.config.optim.steps * job.config.optim.batch_size
-    return resolve(jobs[0].config.run, num_images=min(images.values()))
+    return where.resolve(jobs[0].config.run, num_images=min(images.values()))
 
 
-def run_plan(plan: Plan, *, command: Sequence[str], stop: Stop, show: Display) -> Comparison:
+def run_plan(
+    plan: Plan,
+    *,
+    executor: AbstractContextManager[Executor],
+    command: Sequence[str],
+    stop: Stop,
+    show: Dashboard,
+) -> FailedRunsError | None:
     """Train what is not trained yet, compare, and write comparison.json and the report.
 
     The caller holds the folder's lock.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
-    precision, threads) takes its job's place.
+    precision, threads) takes its job's place. Runs that fail are left out of the comparison as far as they
+    have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted or
+    Terminated when `stop` is set.
     """
     write_json(plan.folder / "manifest.json", _manifest(command))
-    execution = execution_for(plan.jobs) if plan.jobs else None
-    runs, open_jobs = list(plan.recorded), []
+    runs, failures = list(plan.recorded), list[Failure]()
+    if plan.jobs:
+        with executor as where:
+            execution = execution_for(plan.jobs, where)
+            taken = _taken_from_elsewhere(plan, execution, show)
+            runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in plan.jobs]
+            open_jobs = [job for job in plan.jobs if job.folder not in taken and not _ended(job)]
+            if open_jobs:
+                show.say(f"data: {splits_of(open_jobs[0].config.data).described}")
+                show.say(f"execution: {execution.reason}")
+                show.expect(len(open_jobs))
+                failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
+    if stop():
+        over = sum(run.result is not None for _, run in runs)
+        raise stop.error(
+            f"{plan.folder}: stopped, {over} of {len(runs)} runs are over and the others saved; "
+            "the same command goes on"
+        )
+    failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None
+    summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
+    if failed and not summaries:
+        raise failed
+    write_json(plan.folder / "comparison.json", compare(summaries).to_json())
+    write_report(plan.folder)
+    return failed
+
+
+def _summaries(
+    runs: Sequence[tuple[str, Run]], folder: Path, *, failed: Sequence[Path]
+) -> Iterator[RunSummary]:
+    """What the records say, read anew; a run that failed may have none."""
+    for arm, run in runs:
+        try:
+            yield summary_of(Run(run.folder), arm=arm, beside=folder)
+        except RunFolderError:
+            if run.folder not in failed:
+                raise
+
+
+def _ended(job: Job) -> bool:
+    """Whether the job needs no executor. Raises RunFolderError for another experiment in its folder."""
+    return Run(job.folder).result is not None and admit(job.folder, job.config, resume=True) == "finished"
+
+
+def _taken_from_elsewhere(plan: Plan, execution: Execution, show: Dashboard) -> dict[Path, Run]:
+    """The finished runs that take the place of jobs which have not begun, by the job's folder."""
+    taken = {}
     finished = finished_runs(plan.folder.parent)
     for job in plan.jobs:
-        assert execution is not None
         candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
-        same = same_run(candidates, job.config, execution)
-        runs.append((job.arm, same or Run(job.folder)))
-        if same is None:
-            open_jobs.append(job)
-        else:
+        if same := same_run(candidates, job.config, execution):
+            taken[job.folder] = same
             show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
-    if open_jobs and execution:
-        show.say(f"data: {splits_of(open_jobs[0].config.data).described}")
-        show.say(f"execution: {execution.reason}")
-        local(open_jobs, lambda config: splits_of(config.data), execution, stop=stop, show=show)
-    comparison = compare([summary_of(Run(run.folder), arm=arm, beside=plan.folder) for arm, run in runs])
-    write_json(plan.folder / "comparison.json", comparison.to_json())
-    write_report(plan.folder)
-    return comparison
+    return taken
 
 
 def finished_runs(root: Path) -> dict[str, list[Run]]:

@@ -13,6 +13,7 @@ from resexp.data.datasets import Dataset, dataset, statistics
 from resexp.probes.profile import PROBES
 from resexp.records.run import Run
 from resexp.study.comparison import execution_for, finished_runs, same_run
+from resexp.study.executors.local import local
 from resexp.study.plan import Job, Plan
 from resexp.training import checkpoint
 from resexp.training.calendar import spans
@@ -43,7 +44,8 @@ def forecast(plan: Plan) -> Row:
     """
     if not plan.jobs:
         return {"folder": str(plan.folder), "recorded": len(plan.recorded), "cells": [], **_sums([])}
-    execution = execution_for(plan.jobs)
+    with local() as here:
+        execution = execution_for(plan.jobs, here)
     finished = finished_runs(plan.folder.parent)
     axes = _axes(plan.jobs)
     cells: dict[tuple[Any, ...], Row] = {}

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -39,6 +40,12 @@ class Job(NamedTuple):
     def label(self) -> str:
         model = self.config.model
         return f"{self.arm} d{model.depth} {model.norm} s{self.config.seed}"
+
+
+def labels(jobs: Sequence[Job]) -> dict[Path, str]:
+    """Return what each job is called while it runs, by folder; its folder's name where that is not unique."""
+    counts = Counter(job.label for job in jobs)
+    return {job.folder: job.label if counts[job.label] == 1 else job.folder.name for job in jobs}
 
 
 class Plan(NamedTuple):

@@ -1,6 +1,7 @@
-"""How far a run is: a bar on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
+"""How far runs are: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -9,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 LINE_EVERY_SECONDS = 5.0
+MAX_BARS = 12
+"""Runs that a terminal shows at once: beyond it, those that are over make room."""
 
 
 class Reading(Protocol):
@@ -42,17 +45,40 @@ class Display(Protocol):
     def say(self, line: str) -> None: ...
 
 
+class Dashboard(Display, Protocol):
+    """Shows many runs, and how many of them are over."""
+
+    def expect(self, num_runs: int) -> None: ...
+    def over(self, label: str) -> None: ...
+
+
 class Bars:
-    """One bar per run on a terminal."""
+    """One bar per run on a terminal, and one for all of them where several are expected."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
+        self._all = progress.add_task("all runs", total=None, figures="", visible=False)
         self._tasks: dict[str, TaskID] = {}
+        self._over: deque[str] = deque()
 
     def update(self, label: str, reading: Reading) -> None:
         if label not in self._tasks:
             self._tasks[label] = self._progress.add_task(label, total=reading.steps, figures="")
+            self._make_room()
         self._progress.update(self._tasks[label], completed=reading.step, figures=figures(reading))
+
+    def expect(self, num_runs: int) -> None:
+        self._progress.update(self._all, total=num_runs, visible=num_runs > 1)
+
+    def over(self, label: str) -> None:
+        self._progress.advance(self._all)
+        if label in self._tasks:
+            self._over.append(label)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._tasks) > MAX_BARS and self._over:
+            self._progress.remove_task(self._tasks.pop(self._over.popleft()))
 
     def say(self, line: str) -> None:
         self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -64,6 +90,8 @@ class PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last: dict[str, float] = {}
+        self._num_over, self._num_runs = 0, 0
+        self._counted = time.monotonic()
 
     def update(self, label: str, reading: Reading) -> None:
         now = time.monotonic()
@@ -71,6 +99,19 @@ class PlainLines:
         if due or reading.step == reading.steps:
             self._last[label] = now
             self.say(f"{label}  step {reading.step}/{reading.steps}  {figures(reading)}")
+
+    def expect(self, num_runs: int) -> None:
+        self._num_runs = num_runs
+
+    def over(self, label: str) -> None:
+        self._last.pop(label, None)
+        self._num_over += 1
+        now = time.monotonic()
+        if self._num_runs > 1 and (
+            now - self._counted >= LINE_EVERY_SECONDS or self._num_over == self._num_runs
+        ):
+            self._counted = now
+            self.say(f"{self._num_over} of {self._num_runs} runs are over")
 
     def say(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -87,7 +128,7 @@ def figures(reading: Reading) -> str:
 
 
 @contextmanager
-def display() -> Iterator[Display]:
+def display() -> Iterator[Dashboard]:
     """Yield the display that suits where stderr goes."""
     console = Console(stderr=True)
     if not console.is_terminal:
