@@ -79,7 +79,7 @@ def gradients(
     """Return gradients.json: every cell measured with seeds counted up from its own, in float64 on the CPU.
 
     `progress` is told the part that is done, by work. Needs subnormal numbers: not inside
-    `denormals_flushed`.
+    `Flushed`.
     """
     indices = sample(len(splits.train.labels), num_images)
     batch = render(splits.train.to("cpu"), in_place(indices))

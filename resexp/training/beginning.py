@@ -37,7 +37,7 @@ def execution_of(config: Config, folder: Path, planned: Execution | None) -> Exe
         )
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
-    if execution.mode == "compiled" and execution.device == "cpu" and shutil.which("g++") is None:
+    if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
     return execution
 

@@ -1,23 +1,27 @@
-"""How the step is executed: the only mutable thing in training."""
+"""The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from resexp.config import Config
-from resexp.data.batches import draw, render
+from resexp.data.batches import Draw, draw, render
 from resexp.data.datasets import Dataset
 from resexp.nets.network import Network, build
 from resexp.seeds import derive
 from resexp.training.allocator import keep_freed_memory
+from resexp.training.compiling import compiled
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution
+from resexp.training.flushing import Flushed
+from resexp.training.graph import Graphed
 from resexp.training.schedules import learning_rate
 from resexp.training.step import Readings, train_step
+from resexp.training.stepping import Course, OneByOne, Stepper
 
 
 def prepare(execution: Execution) -> None:
@@ -28,16 +32,6 @@ def prepare(execution: Execution) -> None:
     torch.backends.cudnn.deterministic = True
 
 
-@contextmanager
-def denormals_flushed() -> Iterator[None]:
-    """Numbers below 1.2e-38 count as zero: a vanishing net is 13 times slower without (see docs/speed.md)."""
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(False)
-
-
 class Engine:
     """A net, its optimizer and its place in the schedule. `step` counts the updates made."""
 
@@ -46,22 +40,61 @@ class Engine:
         self.config = config
         self.execution = execution
         self.step = 0
-        self._chance = derive(config.seed, "batches")
         self.train = train.to(execution.device)
         net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
         self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        optim = config.optim
-        self.optimizer = torch.optim.SGD(
+        self.optimizer = self._sgd()
+        layers = self.net.weighted_layers() if config.record.gradient_norm else []
+        self.weights = [layer.weight for _, layer in layers]
+        self._forward = self._in_precision(compiled(self.net) if execution.compiled else self.net)
+        self._flushed = Flushed(execution.threads)
+        self._make_steps = self._stepper(derive(config.seed, "batches"))
+
+    def _sgd(self) -> torch.optim.SGD:
+        """SGD whose momentum is there before the first step, so that it never moves in memory."""
+        optim, graphed = self.config.optim, self.execution.graphed
+        optimizer = torch.optim.SGD(
             self.net.parameters(),
-            lr=optim.lr,
+            lr=torch.tensor(optim.lr, device=self.execution.device) if graphed else optim.lr,
             momentum=optim.momentum,
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
+            fused=graphed,  # reads the rate where it lies; the others ask the device for its value
         )
-        layers = self.net.weighted_layers() if config.record.gradient_norm else []
-        self.weights = [layer.weight for _, layer in layers]
-        compiled = execution.mode == "compiled"
-        self._forward = self._in_precision(torch.compile(self.net) if compiled else self.net)
+        if optim.momentum:
+            for parameter in self.net.parameters():
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return optimizer
+
+    def _stepper(self, chance: int) -> Stepper:
+        course = Course(
+            draw=partial(
+                draw,
+                chance,
+                num_images=len(self.train.labels),
+                batch_size=self.config.optim.batch_size,
+                augment=self.config.data.augment,
+            ),
+            rate=partial(learning_rate, self.config.optim),
+        )
+        if not self.execution.graphed:
+            return OneByOne(self._update, self.optimizer, course)
+        return Graphed(
+            self._update,
+            self.optimizer,
+            course,
+            [*self.net.state_dict().values(), *self._momentum().values()],
+            batch_size=self.config.optim.batch_size,
+            num_layers=len(self.weights),
+            device=self.execution.device,
+        )
+
+    def _update(self, chance: Draw) -> Readings:
+        return train_step(self._forward, self.weights, self.optimizer, render(self.train, chance))
+
+    def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Do work of the CPU where denormals are flushed; a GPU has no need to."""
+        return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
@@ -79,24 +112,10 @@ class Engine:
 
         `should_stop` is asked between steps.
         """
-        optim, readings = self.config.optim, []
         self.net.train()
-        with denormals_flushed():
-            for _ in range(num_steps):
-                chance = draw(
-                    self._chance,
-                    self.step,
-                    num_images=len(self.train.labels),
-                    batch_size=optim.batch_size,
-                    augment=self.config.data.augment,
-                )
-                self.optimizer.param_groups[0]["lr"] = learning_rate(optim, self.step)
-                batch = render(self.train, chance)
-                readings.append(train_step(self._forward, self.weights, self.optimizer, batch))
-                self.step += 1
-                if should_stop():
-                    break
-        return Readings.cat(readings)
+        readings: Readings = self._apart(self._make_steps, self.step, num_steps, should_stop)
+        self.step += len(readings.loss)
+        return readings
 
     def evaluate(self, dataset: Dataset, indices: Tensor | None = None) -> Scores:
         """Return the net's scores, running statistics in use, nothing in it changed.
@@ -104,8 +123,7 @@ class Engine:
         `dataset` lies on the run's device already.
         """
         self.net.eval()
-        with denormals_flushed():
-            return evaluate(self._in_precision(self.net), dataset, indices)
+        return self._apart(evaluate, self._in_precision(self.net), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""
@@ -113,19 +131,20 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, besides the config: tensors and plain values."""
-        momentum = {
-            name: buffer
+        return {"step": self.step, "net": dict(self.net.state_dict()), "momentum": self._momentum()}
+
+    def _momentum(self) -> dict[str, Tensor]:
+        state = self.optimizer.state
+        return {
+            name: state[parameter]["momentum_buffer"]
             for name, parameter in self.net.named_parameters()
-            if (buffer := self.optimizer.state[parameter].get("momentum_buffer")) is not None
+            if "momentum_buffer" in state[parameter]
         }
-        return {"step": self.step, "net": dict(self.net.state_dict()), "momentum": momentum}
 
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned. Raises KeyError when it is of another net."""
         self.net.take(state["net"])
-        for name, parameter in self.net.named_parameters():
-            if name in state["momentum"]:
-                buffer = state["momentum"][name].to(parameter.device)
-                self.optimizer.state[parameter]["momentum_buffer"] = buffer.clone()
+        for name, buffer in self._momentum().items():
+            buffer.copy_(state["momentum"][name])
         self.step = state["step"]

@@ -9,9 +9,9 @@ import torch
 from resexp.config import RunSection
 from resexp.errors import ResourceError
 
-COMPILE_PAYS_FROM_IMAGES = {"cpu": 130_000, "cuda": 2_000_000}
+COMPILE_PAYS_FROM_IMAGES = 130_000
 """Images in a run above which the seconds that compiling costs come back; measured for ResNet-20 on two
-CPU cores with AMX (14 to 33 s cold); on CUDA a guess, to be replaced by a measurement."""
+CPU cores with AMX (14 to 33 s cold). On a GPU it has not been measured, so `auto` does not compile there."""
 
 
 class Execution(NamedTuple):
@@ -22,11 +22,19 @@ class Execution(NamedTuple):
     precision: str
     """float32 or bfloat16, of the convolutions"""
     mode: str
-    """eager or compiled"""
+    """eager or compiled (the net, by Inductor); on a GPU graphed or graphed+compiled (the step, one graph)"""
     threads: int
     """CPU threads"""
     reason: str
     """why, one sentence for each `auto`"""
+
+    @property
+    def compiled(self) -> bool:
+        return "compiled" in self.mode
+
+    @property
+    def graphed(self) -> bool:
+        return "graphed" in self.mode
 
 
 def usable_cores() -> int:
@@ -54,25 +62,31 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
         fast = "multiplies bfloat16 in hardware" if precision == "bfloat16" else "has no fast bfloat16"
         reasons.append(f"precision {precision}: the device {fast}")
 
-    if run.compile == "auto":
-        pays_from = COMPILE_PAYS_FROM_IMAGES[device]
-        compiler = device == "cuda" or shutil.which("g++") is not None
-        # float32 on a CPU gains too little from compiling to be worth the wait: it is bound by convolutions.
-        pays = compiler and num_images >= pays_from and (device == "cuda" or precision == "bfloat16")
-        mode = "compiled" if pays else "eager"
-        reasons.append(
-            f"mode {mode}: {num_images:,} images planned, compiling pays from about {pays_from:,}"
-            + ("" if compiler else "; no C++ compiler here")
-            + (" in bfloat16" if device == "cpu" and precision != "bfloat16" else "")
-        )
-    else:
-        mode = "compiled" if run.compile else "eager"
+    compiled = run.compile
+    if compiled == "auto":
+        compiled, why = _compiling_pays(device, precision, num_images)
+        reasons.append(f"{'compiled' if compiled else 'not compiled'}: {why}")
+    mode = "compiled" if compiled else "eager"
+    if device == "cuda":
+        mode = "graphed+compiled" if compiled else "graphed"
+        reasons.append(f"mode {mode}: a GPU waits for the host unless the whole step is one CUDA graph")
 
     threads = run.threads
     if threads == "auto":
         threads = usable_cores()
         reasons.append(f"threads {threads}: the cores there are")
     return Execution(device, precision, mode, threads, "; ".join(reasons) or "all stated in the config")
+
+
+def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool, str]:
+    if device == "cuda":
+        return False, "when it pays on a GPU has not been measured"
+    why = f"{num_images:,} images planned, compiling pays from about {COMPILE_PAYS_FROM_IMAGES:,}"
+    if shutil.which("g++") is None:
+        return False, f"{why}; no C++ compiler here"
+    if precision != "bfloat16":  # bound by convolutions, which compiling leaves as they are
+        return False, f"{why} in bfloat16"
+    return num_images >= COMPILE_PAYS_FROM_IMAGES, why
 
 
 def _multiplies_bfloat16(device: str) -> bool:

@@ -1,0 +1,35 @@
+"""The net, compiled by Inductor: once for each shape in a process, and kept on the disk for the next."""
+
+import os
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from resexp.data.cache import cache_folder
+
+SHAPES_IN_A_PROCESS = 256
+"""Kinds of net before PyTorch would go on uncompiled without an error; it allows itself 8."""
+
+
+def keep_compilations() -> None:
+    """Let Inductor keep what it makes where resexp keeps its images, unless the user says otherwise.
+
+    Its own choice is the folder for temporary files, which anyone may write to and a restart empties.
+    """
+    folder = cache_folder() / "inductor"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+
+
+def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return `net` compiled when it is first called; another net of its shape is not compiled again.
+
+    Shapes are never made symbolic: what a net becomes shall not depend on the nets before it.
+    """
+    keep_compilations()
+    torch._dynamo.config.recompile_limit = SHAPES_IN_A_PROCESS  # pyright: ignore
+    return torch.compile(net, dynamic=False)
