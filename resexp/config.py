@@ -166,6 +166,8 @@ class OptimSection(Section):
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
     """added to the gradient, in units of the weight"""
+    ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()
     """how the rate changes over the steps: multistep, cosine, linear or constant"""
 

@@ -185,6 +185,7 @@ REFUSED = {
     "optim: {lr: 0}": "x.yaml:1:13: optim.lr: got 0 (a whole number); allowed: a number above 0",
     "optim: {lr: '1e-4'}": 'x.yaml:1:13: optim.lr: got "1e-4" (text)*; did you mean 1e-4',
     "optim: {momentum: 1}": "x.yaml:1:19: optim.momentum: got 1 *; allowed: a number from 0 below 1",
+    "optim: {ema: 1}": "x.yaml:1:14: optim.ema: got 1 *; allowed: a number from 0 below 1",
     "optim: {momentum: 0, nesterov: true}": "x.yaml:1:32: optim.nesterov: *; allowed: momentum above 0",
     "run: {threads: 0}": "x.yaml:1:16: run.threads: got 0 *; allowed: auto, a whole number from 1 to 1024",
     "run: {compile: 'true'}": 'x.yaml:1:16: run.compile: got "true" (text); allowed: auto, true, false; *',
@@ -329,6 +330,7 @@ def random_config(rng: random.Random) -> dict[str, Any]:
             "momentum": momentum,
             "nesterov": momentum > 0 and rng.random() < 0.5,
             "weight_decay": rng.choice([0.0, positive()]),
+            "ema": rng.choice([0.0, 0.99]),
             "schedule": schedule,
         },
         "run": {"threads": rng.choice(["auto", 1, 64]), "compile": rng.choice(["auto", True, False])},
@@ -458,6 +460,13 @@ def test_shipped_twins_differ_in_the_kind_alone():
     for depth in (20, 56):
         differences = differing_keys(load(f"plain{depth}"), load(f"residual{depth}"))
         assert differences == [("model.kind", "plain", "residual")]
+    fast = differing_keys(load("fast56-plain"), load("fast56-residual"))
+    assert fast == [("model.kind", "plain", "residual")]
+
+
+def test_the_fast_recipe_trains_the_papers_net():
+    assert load("fast20").model == load("he2015").model
+    assert load("fast56-residual").model == load("he2015", ["model.depth=56"]).model
 
 
 def test_he2015_is_the_papers_recipe_and_110_layers_warm_up_for_400_steps():
@@ -506,7 +515,7 @@ CHANGES = [
     "model.init=xavier", "model.branch_scale=0", "model.shortcut_scale=0.5", "model.learn_branch_scale=true",
     "optim.steps=1",
     "optim.batch_size=2", "optim.lr=1", "optim.momentum=0", "optim.nesterov=true", "optim.weight_decay=0",
-    "optim.schedule.name=cosine", "optim.schedule.milestones=[]", "optim.schedule.factor=1",
+    "optim.ema=0.9", "optim.schedule.name=cosine", "optim.schedule.milestones=[]", "optim.schedule.factor=1",
     "optim.schedule.warmup_steps=1", "optim.schedule.warmup_factor=1", "run.device=cpu",
     "run.precision=float32", "run.compile=false", "run.threads=1",
     "record.gradient_norm=false", "record.probes=[]", "record.every=1",

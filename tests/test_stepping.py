@@ -130,6 +130,7 @@ def test_going_back_leaves_nothing_behind() -> None:
         {"optim__momentum": 0.0},
         {"optim__nesterov": True, "optim__weight_decay": 0.01},
         {"record__gradient_norm": False},
+        {"optim__ema": 0.9},
         {"model__shortcut": "projection", "model__order": "pre", "model__width": 8},
         {"model__shortcut": "projection", "model__width": 8},
         {"model__norm": "none", "model__learn_branch_scale": True},

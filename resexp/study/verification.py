@@ -80,8 +80,8 @@ def tensor_digests(state: State) -> dict[str, str]:
         f"{part}.{name}": hashlib.sha256(
             f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + _bits(tensor)
         ).hexdigest()
-        for part in ("net", "momentum")
-        for name, tensor in state[part].items()
+        for part in ("net", "momentum", "average")
+        for name, tensor in state.get(part, {}).items()
     }
 
 

@@ -14,6 +14,7 @@ from resexp.data.datasets import Dataset
 from resexp.nets.network import Network, build
 from resexp.seeds import derive
 from resexp.training.allocator import keep_freed_memory
+from resexp.training.averaging import Average
 from resexp.training.compiling import compiled
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution
@@ -47,6 +48,7 @@ class Engine:
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         self._forward = self._in_precision(compiled(self.net) if execution.compiled else self.net)
+        self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
         self._flushed = Flushed(execution.threads)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
@@ -83,14 +85,17 @@ class Engine:
             self._update,
             self.optimizer,
             course,
-            [*self.net.state_dict().values(), *self._momentum().values()],
+            [tensor for part in self._tensors().values() for tensor in part.values()],
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
             device=self.execution.device,
         )
 
     def _update(self, chance: Draw) -> Readings:
-        return train_step(self._forward, self.weights, self.optimizer, render(self.train, chance))
+        readings = train_step(self._forward, self.weights, self.optimizer, render(self.train, chance))
+        if self._average:
+            self._average.follow()
+        return readings
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
@@ -118,12 +123,12 @@ class Engine:
         return readings
 
     def evaluate(self, dataset: Dataset, indices: Tensor | None = None) -> Scores:
-        """Return the net's scores, running statistics in use, nothing in it changed.
+        """Return the scores of the net (of its average, where there is one), nothing in it changed.
 
-        `dataset` lies on the run's device already.
+        Running statistics are in use. `dataset` lies on the run's device already.
         """
-        self.net.eval()
-        return self._apart(evaluate, self._in_precision(self.net), dataset, indices)
+        net = (self._average.net if self._average else self.net).eval()
+        return self._apart(evaluate, self._in_precision(net), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""
@@ -131,7 +136,12 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, besides the config: tensors and plain values."""
-        return {"step": self.step, "net": dict(self.net.state_dict()), "momentum": self._momentum()}
+        return {"step": self.step, **self._tensors()}
+
+    def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
+        """All that a step changes, in place, by part and name."""
+        average = {"average": dict(self._average.state())} if self._average else {}
+        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **average}
 
     def _momentum(self) -> dict[str, Tensor]:
         state = self.optimizer.state
@@ -144,7 +154,7 @@ class Engine:
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned. Raises KeyError when it is of another net."""
-        self.net.take(state["net"])
-        for name, buffer in self._momentum().items():
-            buffer.copy_(state["momentum"][name])
+        for part, tensors in self._tensors().items():
+            for name, tensor in tensors.items():
+                tensor.copy_(state[part][name])
         self.step = state["step"]

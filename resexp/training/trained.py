@@ -10,7 +10,10 @@ from resexp.training import checkpoint
 
 
 def load_net(folder: str | PathLike[str]) -> Network:
-    """Return the net of a finished run as its last checkpoint holds it, on the CPU, in evaluation mode."""
+    """Return the net of a finished run as its last checkpoint holds it, on the CPU, in evaluation mode.
+
+    Where its weights were averaged (`optim.ema`), it has the average, by which it was evaluated.
+    """
     run = Run(Path(folder))
     if run.status != "finished":
         raise RunFolderError(f"{folder}: {run.status}; only a finished run has a trained net")
@@ -20,5 +23,5 @@ def load_net(folder: str | PathLike[str]) -> Network:
     config = run.config
     num_classes = run.manifest["data"]["num_classes"]
     net = build(seed=config.seed, num_classes=num_classes, **config.model.model_dump())
-    net.take(state["net"])
+    net.take(state.get("average", state["net"]))
     return net.eval()
