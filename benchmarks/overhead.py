@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from benchmarks.results import record, spread
 from resexp.config import Config
 from resexp.data.batches import in_place, render, sample
 from resexp.data.splits import Splits, load
@@ -41,6 +42,8 @@ def config_of(depth: int, norms: bool) -> Config:
 def seconds(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - began
 
 
@@ -88,8 +91,15 @@ def main() -> int:
     num_probes = len(list(probed_steps(QUICK_LOOK_STEPS)))
     probing = num_probes * (statistics.median(found["probe"]) + statistics.median(found["picture"]))
     share = probing / (probing + QUICK_LOOK_STEPS * statistics.median(found["with norms"]))
+    figures = {
+        "depth": options.depth,
+        "seconds": {name: spread(values) for name, values in found.items()},
+        "norms_share_of_a_step": norms,
+        "probes_share_of_the_quick_look": share,
+    }
     print(f"norms at every step: {norms:+.1%} of a step (at most 2%)")
     print(f"{num_probes} probes in {QUICK_LOOK_STEPS} steps: {share:.1%} of the time (at most 10%)")
+    print(record("overhead", figures))
     return int(norms > 0.02 or share > 0.10)
 
 
