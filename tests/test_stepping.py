@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_splits, tiny_config
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from resexp.config import Config
 from resexp.data.splits import Splits
@@ -171,6 +172,8 @@ def test_seeds_and_rates_share_one_compilation() -> None:
 def test_compilations_are_kept_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as torchvision's import leaves it
     assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
     assert kept_in(compiling.keep_compilations) == "/elsewhere"

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from resexp.data.cache import cache_folder
 
+VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SHAPES_IN_A_PROCESS = 256
 """Kinds of net before PyTorch would go on uncompiled without an error; it allows itself 8."""
 
@@ -15,14 +16,19 @@ SHAPES_IN_A_PROCESS = 256
 def keep_compilations() -> None:
     """Let Inductor keep what it makes where resexp keeps its images, unless the user says otherwise.
 
-    Its own choice is the folder for temporary files, which anyone may write to and a restart empties.
+    Its own choice is the folder for temporary files, which anyone may write to and a restart empties. It sets
+    the variable to that itself, when some other import first asks for it.
     """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # 1.5 s that only compiling pays
+
+    if os.environ.get(VARIABLE) not in (None, os.path.abspath(default_cache_dir())):
+        return
     folder = cache_folder() / "inductor"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
+    os.environ[VARIABLE] = str(folder)
 
 
 def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
