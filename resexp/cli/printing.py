@@ -10,4 +10,5 @@ def print_json(value: Any) -> None:
 
 
 def note(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stderr)
+    for line in lines:
+        print(line, file=sys.stderr)

@@ -1,6 +1,7 @@
 """Train one net."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,18 +36,37 @@ def train(
             help="A run folder to go on with; or `auto`: the one this config belongs to, if it is there.",
         ),
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(
+            "--devices",
+            min=1,
+            max=1024,
+            help="How many devices of this machine train together, each in a process with a slice of every "
+            "batch. Default: as the run began, else 1.",
+        ),
+    ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
     """Train one net.
 
     Example: resexp train --config residual56 --set optim.steps=500
+
+    On 4 GPUs: resexp train --config residual56 --devices 4. On several machines, on each of them: torchrun
+    --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m resexp train --config ...
     """
     from resexp.config import load
-    from resexp.records.admission import admit
+    from resexp.records.admission import admit, admit_devices
     from resexp.records.folder import child, locked
     from resexp.records.run import Run
+    from resexp.training.place import place
 
+    here = place()
+    if here.rank:
+        from resexp.training.following import follow
+
+        raise typer.Exit(follow(here))
     sets = sets_of(set_, data)
     if resume not in (None, "auto"):
         if config or sets or name:
@@ -68,22 +88,49 @@ def train(
         folder = child(runs_dir, made.name)
     with locked(folder):
         admission = admit(folder, made, resume=resume is not None)
+        num = admit_devices(folder, devices, here.size)
+        launching = admission != "finished" and num > here.size
         if admission == "finished":
             note(f"{folder}: {Run(folder).status} already; nothing to do")
+        elif launching:
+            _check(folder, made, num)
         else:
             _train(folder, made, Run(folder).data_section if admission == "resume" else made.data)
-        show_runs([Run(folder)], json_)
-        if Run(folder).status == "diverged":
-            raise typer.Exit(Exit.DIVERGED)
+        if not launching:
+            show_runs([Run(folder)], json_)
+            if Run(folder).status == "diverged":
+                raise typer.Exit(Exit.DIVERGED)
+    if launching:  # now that rank 0 can have the lock
+        from resexp.training.launching import launch
+
+        raise typer.Exit(launch(num, sys.argv[1:]))
+
+
+def _check(folder: Path, config: "Config", devices: int) -> None:
+    """Raise what every rank would."""
+    from resexp.training.beginning import execution_of
+    from resexp.training.place import Place
+
+    execution_of(config, folder, None, Place(size=devices, local_size=devices))
 
 
 def _train(folder: Path, config: "Config", data: "DataSection") -> None:
     from resexp.data.splits import load
+    from resexp.training.joining import joined
     from resexp.training.loop import run
+    from resexp.training.place import place
     from resexp.training.signals import stop_on_signals
     from resexp.views.progress import display
 
-    with stop_on_signals() as stop, display() as show:
+    with joined(place(), str(folder)) as group, stop_on_signals() as stop, display() as show:
         splits = load(data)
         show.say(f"data: {splits.described}")
-        run(config, folder, splits, stop=stop, report=lambda p: show.update(config.name, p), say=show.say)
+        run(
+            config,
+            folder,
+            splits,
+            group=group,
+            stop=stop,
+            report=lambda p: show.update(config.name, p),
+            say=show.say,
+        )

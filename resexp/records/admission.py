@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from resexp.config import Config, differing_keys, write
-from resexp.errors import RunFolderError
+from resexp.errors import ResourceError, RunFolderError, UsageError
 from resexp.records.folder import disk_errors
 from resexp.records.run import Run, read_json
 
@@ -34,6 +34,27 @@ def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
     if not resume:
         raise RunFolderError(f"{folder}: unfinished; add --resume auto to go on, or choose another --name")
     return "resume"
+
+
+def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
+    """Return on how many devices the run is trained: as many as it began with, else as asked, else one.
+
+    `ranks`: the processes that torchrun has started, 1 without it. Raises UsageError where these are not what
+    was asked, ResourceError (exit 6) where either is not what the run began with.
+    """
+    if ranks > 1:
+        if asked not in (None, ranks):
+            raise UsageError(f"--devices {asked}, but torchrun has started {ranks}; leave --devices out")
+        asked = ranks
+    if not (folder / "manifest.json").exists():
+        return asked or 1
+    began_with = Run(folder).manifest["execution"].get("devices", 1)
+    if asked not in (None, began_with):
+        raise ResourceError(
+            f"{folder}: began with --devices {began_with}, {asked} asked; bits would differ: "
+            "leave --devices out to go on as it began, or choose another --name"
+        )
+    return began_with
 
 
 def admit_kind(folder: Path, kind: str) -> None:

@@ -140,6 +140,7 @@ def same_run(candidates: Sequence[Run], config: Config, execution: Execution) ->
             and all(
                 there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
             )
+            and there.get("devices", 1) == execution.devices
             and run.manifest["data"]["fingerprint"] == splits_of(config.data).fingerprint
         ):
             return run

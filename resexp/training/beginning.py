@@ -19,17 +19,26 @@ from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, resolve, usable_cores
+from resexp.training.place import ALONE, Place
+from resexp.training.spreading import spread
 
 
-def execution_of(config: Config, folder: Path, planned: Execution | None) -> Execution:
+def execution_of(config: Config, folder: Path, planned: Execution | None, here: Place = ALONE) -> Execution:
     """Return how this run is executed: as its manifest says, else as planned, else resolved for it alone.
 
     Raises ResourceError (exit 6) when the manifest cannot be obeyed here.
     """
     if not (folder / "manifest.json").exists():
-        return planned or resolve(config.run, num_images=config.optim.steps * config.optim.batch_size)
+        num_images = config.optim.steps * config.optim.batch_size
+        return spread(planned or resolve(config.run, num_images=num_images), config, here)
     manifest = Run(folder).manifest
-    execution = Execution(**{key: manifest["execution"][key] for key in Execution._fields})
+    recorded = manifest["execution"]
+    execution = Execution(**{key: recorded[key] for key in Execution._fields if key in recorded})
+    if execution.devices != here.size:
+        raise ResourceError(
+            f"{folder}: began with --devices {execution.devices}, and {here.size} would train it here; "
+            "bits would differ: use as many, or start a new run"
+        )
     if manifest["versions"] != versions():
         raise ResourceError(
             f"{folder}: began with {_named(manifest['versions'])}, here is {_named(versions())}; "

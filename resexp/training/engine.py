@@ -20,6 +20,7 @@ from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution
 from resexp.training.flushing import Flushed
 from resexp.training.graph import Graphed
+from resexp.training.group import ALONE, Group, synchronised
 from resexp.training.schedules import learning_rate
 from resexp.training.step import Readings, train_step
 from resexp.training.stepping import Course, OneByOne, Stepper
@@ -36,10 +37,11 @@ def prepare(execution: Execution) -> None:
 class Engine:
     """A net, its optimizer and its place in the schedule. `step` counts the updates made."""
 
-    def __init__(self, config: Config, train: Dataset, execution: Execution) -> None:
+    def __init__(self, config: Config, train: Dataset, execution: Execution, group: Group = ALONE) -> None:
         prepare(execution)
         self.config = config
         self.execution = execution
+        self._group = group
         self.step = 0
         self.train = train.to(execution.device)
         net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
@@ -47,9 +49,12 @@ class Engine:
         self.optimizer = self._sgd()
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
-        self._forward = self._in_precision(compiled(self.net) if execution.compiled else self.net)
+        seen = synchronised(self.net) if execution.sync_batch_norm else self.net
+        self._forward = self._in_precision(group.across(compiled(seen) if execution.compiled else seen))
         self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
         self._flushed = Flushed(execution.threads)
+        shape = (config.optim.batch_size, *self.train.images.shape[1:])
+        self._apart(group.rehearse, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _sgd(self) -> torch.optim.SGD:
@@ -92,7 +97,8 @@ class Engine:
         )
 
     def _update(self, chance: Draw) -> Readings:
-        readings = train_step(self._forward, self.weights, self.optimizer, render(self.train, chance))
+        batch = render(self.train, self._group.slice(chance))
+        readings = train_step(self._forward, self.weights, self.optimizer, batch)
         if self._average:
             self._average.follow()
         return readings
@@ -120,7 +126,7 @@ class Engine:
         self.net.train()
         readings: Readings = self._apart(self._make_steps, self.step, num_steps, should_stop)
         self.step += len(readings.loss)
-        return readings
+        return self._group.mean(readings)
 
     def evaluate(self, dataset: Dataset, indices: Tensor | None = None) -> Scores:
         """Return the scores of the net (of its average, where there is one), nothing in it changed.

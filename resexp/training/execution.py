@@ -27,6 +27,10 @@ class Execution(NamedTuple):
     """CPU threads"""
     reason: str
     """why, one sentence for each `auto`"""
+    devices: int = 1
+    """ranks, a device each"""
+    sync_batch_norm: bool = False
+    """whether batch norm takes its statistics over the batch of all devices"""
 
     @property
     def compiled(self) -> bool:

@@ -24,6 +24,8 @@ from resexp.training.calendar import Span, spans
 from resexp.training.engine import Engine
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
+from resexp.training.following import Task
+from resexp.training.group import ALONE, Group
 from resexp.training.journal import Journal
 from resexp.training.signals import Stop
 
@@ -46,6 +48,7 @@ def run(
     splits: Splits,
     *,
     execution: Execution | None = None,
+    group: Group = ALONE,
     stop: Stop | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
@@ -58,7 +61,7 @@ def run(
     began with; ResourceError (exit 6) when memory runs out.
     """
     try:
-        return _run(config, folder, splits, execution, stop or Stop(), report, say)
+        return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not _out_of_memory(error):
             raise
@@ -77,21 +80,25 @@ def _run(
     folder: Path,
     splits: Splits,
     execution: Execution | None,
+    group: Group,
     stop: Stop,
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    execution = execution_of(config, folder, execution)
+    execution = execution_of(config, folder, execution, group.place)
+    group.share(Task(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
-    engine = Engine(config, splits.train, execution)
+    engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
+    group.share(engine.state())
     with (
+        group.leading(),
         closing(Journal(folder, config, layers, state)) as journal,
         Lines(folder / "timing.jsonl") as timing,
         stop.heeding(),
     ):
-        fault = _train(config, folder, splits, engine, journal, timing, stop, report)
+        fault = _train(config, folder, splits, engine, group, journal, timing, stop, report)
         journal.state()
     result = summarize(
         layers=layers,
@@ -111,6 +118,7 @@ def _train(
     folder: Path,
     splits: Splits,
     engine: Engine,
+    group: Group,
     journal: Journal,
     timing: Lines,
     stop: Stop,
@@ -121,7 +129,8 @@ def _train(
     for span in spans(config, engine.step):
         if span.stop > span.start:
             began = time.perf_counter()
-            readings = engine.advance(span.stop - span.start, should_stop=stop)
+            group.share(span.stop - span.start)
+            readings = engine.advance(span.stop - span.start, should_stop=group.heed(stop))
             if fault := journal.steps(span.start, readings):
                 return fault
             seconds = time.perf_counter() - began

@@ -18,12 +18,14 @@ class Stop:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self.elsewhere: int | None = None
+        """what another process of the same training got; a signal of one's own is the first even then"""
         self.heeded = False
         """whether someone asks between steps; where nobody does there is nothing to save"""
 
     def __call__(self) -> bool:
         """Whether to stop after this step."""
-        return self.signal is not None
+        return self.signal is not None or self.elsewhere is not None
 
     @contextmanager
     def heeding(self) -> Iterator[None]:
@@ -35,7 +37,7 @@ class Stop:
             self.heeded = False
 
     def error(self, message: str) -> ResexpError:
-        return (Terminated if self.signal == signal.SIGTERM else Interrupted)(message)
+        return (Terminated if (self.signal or self.elsewhere) == signal.SIGTERM else Interrupted)(message)
 
 
 def leave_at_once(number: int, _: FrameType | None = None) -> None:

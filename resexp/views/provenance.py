@@ -76,6 +76,7 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         ("classes", of("data", "num_classes")),
         ("their fingerprint", joined(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests)),
         ("device", of("execution", "device")),
+        ("devices a run", of("execution", "devices")),
         ("precision", of("execution", "precision")),
         ("execution", of("execution", "mode")),
         ("why", of("execution", "reason")),
