@@ -60,6 +60,7 @@ th { font-weight: 600; }
 thead th { color: var(--soft); font-size: 0.8rem; vertical-align: bottom; border-bottom-color: var(--ink); }
 .number { text-align: right; white-space: nowrap; }
 .number span { display: block; color: var(--soft); font-size: 0.92em; }
+thead th, .number .words { white-space: normal; }
 dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: 0.3rem 1.4rem;
   font: 0.95rem/1.5 var(--sans); }
 dt { color: var(--soft); }
@@ -186,7 +187,7 @@ def table(
     lines = []
     for first, *rest in rows:
         cells = "".join(
-            f'<td data-label="{escape(name)}"{n}>{_with_interval(value)}</td>'
+            f'<td data-label="{escape(name)}"{n}>{_number_first(value)}</td>'
             for name, value, n in zip(columns[1:], rest, number[1:], strict=True)
         )
         lines.append(f'<tr><th scope="row">{escape(first)}</th>{cells}</tr>')
@@ -197,9 +198,10 @@ def table(
     )
 
 
-def _with_interval(value: object) -> str:
-    """Escape a cell's text; an interval behind a number goes below it where the table is narrow."""
-    return re.sub(r" (\[[^\]]*\])$", r" <span>\1</span>", escape(value))
+def _number_first(value: object) -> str:
+    """Escape a cell's text; the interval or the words behind a number go below it."""
+    text = re.sub(r" (\[[^\]]*\])$", r" <span>\1</span>", escape(value))
+    return re.sub(r"^(\S*\d\S*) ([a-z][a-z ]*)$", r"\1 <span class='words'>\2</span>", text)
 
 
 def definitions(pairs: Iterable[tuple[str, object]]) -> str:

@@ -113,6 +113,8 @@ def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> None:
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     if xlabel == "step":
+        _, right = axes.get_xlim()
+        axes.set_xlim(-0.04 * right, right)  # from the beginning, where only the end was evaluated, too
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
     axes.yaxis.set_major_locator(MaxNLocator(6))
