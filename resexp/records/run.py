@@ -42,8 +42,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a JSON lines file; a last line cut by a kill is left out, no file gives none."""
+def read_lines(path: Path, *, holding: bytes = b"") -> list[dict[str, Any]]:
+    """Return the rows of a JSON lines file; a last line cut by a kill is left out, no file gives none.
+
+    holding: only lines with these bytes are looked at.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -51,7 +54,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise RunFolderError(f"{path}: {error.strerror}") from error
     try:
-        rows = [json.loads(line) for line in content.split(b"\n")[:-1]]
+        rows = [json.loads(line) for line in content.split(b"\n")[:-1] if holding in line]
     except (ValueError, RecursionError) as error:
         raise RunFolderError(f"{path}: damaged, not JSON lines ({error})") from error
     if not all(isinstance(row, dict) for row in rows):
@@ -113,8 +116,12 @@ class Run:
         return read_lines(self.folder / "timing.jsonl")
 
     def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl of one kind: step, evaluation, fault."""
-        return [row for row in self.metrics if row.get("kind") == kind]
+        """Return the rows of metrics.jsonl of one kind: step, evaluation, fault.
+
+        The others are not parsed: a step's row has three numbers for each layer, and there are many of them.
+        """
+        rows = read_lines(self.folder / "metrics.jsonl", holding=f'"{kind}"'.encode())
+        return [row for row in rows if row.get("kind") == kind]
 
     @property
     def status(self) -> Status:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from resexp.findings.comparison import compare
 from resexp.findings.reading import summary_of
 from resexp.records.admission import admit
 from resexp.records.folder import write_json
-from resexp.records.run import Run, scan
+from resexp.records.run import Run
 from resexp.study.executors import Executor, Failure
 from resexp.study.images import splits_of
 from resexp.study.plan import Job, Plan
@@ -123,11 +123,13 @@ def _taken_from_elsewhere(plan: Plan, execution: Execution, show: Dashboard) -> 
 
 
 def finished_runs(root: Path) -> dict[str, list[Run]]:
-    """Return the finished runs under `root` by the digest of their config."""
+    """Return the finished runs under `root` by the digest of the config they began with."""
     found: dict[str, list[Run]] = {}
-    for run, fault in scan(root):
-        if fault is None and run.result is not None:
-            found.setdefault(run.config.digest(), []).append(run)
+    for path in sorted(root.glob("**/result.json")):
+        run = Run(path.parent)
+        with suppress(RunFolderError):  # damaged or no run: nothing to take over
+            if run.result is not None:
+                found.setdefault(run.manifest["config_digest"], []).append(run)
     return found
 
 

@@ -1,6 +1,6 @@
 """The page of a comparison, and its tables: built from the record alone, as often as one likes."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,8 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
     rest = list(verdicts)
     for cell in found:
         own = [verdict for verdict in rest if cell.holds(verdict)]
-        rest = [verdict for verdict in rest if verdict not in own]
+        taken = set(map(id, own))
+        rest = [verdict for verdict in rest if id(verdict) not in taken]
         parts += _under(_words(cell) if cell.name else "", own, cell.entries)
     across = dict.fromkeys(cell_words(verdict.get("cell") or {}) for verdict in rest)
     for words in across:
@@ -161,7 +162,7 @@ def _drawn(
 
     if training := all_of("training"):
         yield page.section("How they learned", page.gallery(training))
-    if depths := list(depth_figures(found, data, colours)):
+    if depths := _fitting(depth_figures(found, data, colours), MAX_SIZE / 4):
         yield page.section("Deeper, and then?", page.gallery(depths))
     if frames := all_of("frames"):
         steps = sorted({step for cell in pictures for step in cell.steps})
@@ -178,6 +179,16 @@ def _drawn(
         yield page.section(
             "Not drawn", page.paragraph(f"To keep this page small, without pictures: {names}.")
         )
+
+
+def _fitting(figures: Iterable[str], size: float) -> list[str]:
+    """The first of the figures, until they have taken so many characters."""
+    kept: list[str] = []
+    for figure in figures:
+        kept.append(figure)
+        if sum(map(len, kept)) > size:
+            break
+    return kept
 
 
 def _words(cell: Cell) -> str:

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from resexp.config import RunSection
@@ -91,7 +92,8 @@ class _OnRay:
         board = _remote(Board, num_cpus=0, scheduling_strategy=here).remote()
         needs = self._needs(execution.threads, execution.device)
         train = _remote(_train, **needs, max_retries=LOST_WORKERS)
-        images = {data: ray.put(splits_of(data)) for data in dict.fromkeys(job.config.data for job in jobs)}
+        # In a list Ray hands out the reference and not the images: a process fetches them once.
+        images = {data: [ray.put(splits_of(data))] for data in dict.fromkeys(job.config.data for job in jobs)}
         names, begun, failures = labels(jobs), set[str](), list[Failure]()
         running: dict[ObjectRef[Failure | None], Job] = {}
         for job in jobs:
@@ -151,7 +153,12 @@ def _remote(what: Callable[..., Any], **options: Any) -> Any:
 
 
 def _train(
-    job: Job, label: str, splits: Splits, execution: Execution, wanted: dict[str, str], board: Any
+    job: Job,
+    label: str,
+    images: list["ObjectRef[Splits]"],
+    execution: Execution,
+    wanted: dict[str, str],
+    board: Any,
 ) -> Failure | None:
     """The task: one run, on a machine of the cluster."""
     if versions() != wanted:
@@ -160,7 +167,14 @@ def _train(
     with reporting(board) as (stop, relay):
         if stop():
             return None
-        return carry_out(job, label, lambda: splits, execution, stop=stop, show=relay)
+        return carry_out(job, label, partial(_fetch, images[0]), execution, stop=stop, show=relay)
+
+
+@lru_cache(maxsize=2)
+def _fetch(images: "ObjectRef[Splits]") -> Splits:
+    import ray
+
+    return ray.get(images)
 
 
 def _outcome(task: "ObjectRef[Failure | None]", job: Job, stop: Stop) -> Failure | None:

@@ -6,6 +6,7 @@ from io import BytesIO
 from typing import Any
 
 import matplotlib
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from resexp.views.figures.style import INK, LINE, OTHER_COLOURS, PLAIN, RESIDUAL, SOFT
@@ -32,9 +33,17 @@ def to_svg(figure: Figure, description: str) -> str:
 
     Artists whose id is at-N get data-step="N" instead; only those of the first such N are shown at first.
     """
-    buffer = BytesIO()
+    buffer, canvas, dpi = BytesIO(), FigureCanvasSVG(figure), figure.dpi
+    figure.patch.set_visible(False)
+    for axes in figure.axes:
+        axes.patch.set(facecolor="none", edgecolor="none")
     with matplotlib.rc_context(SETTINGS):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=NO_METADATA)
+        # As savefig does it, which draws everything once more for the layout alone.
+        if (layout := figure.get_layout_engine()) is not None:
+            layout.execute(figure)
+            figure.set_layout_engine("none")
+            figure.dpi = dpi  # asking the canvas for its measures has left 72 there
+        canvas.print_svg(buffer, metadata=NO_METADATA)
     svg = buffer.getvalue().decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
