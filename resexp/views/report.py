@@ -19,7 +19,7 @@ from resexp.views.recorded import Cell, Entry, cells, read_comparison
 from resexp.views.table_files import to_csv, to_latex, to_markdown
 from resexp.views.tables import FinalTable, final_table
 
-MAX_SIZE = 1_500_000
+MAX_SIZE = 1_200_000
 """Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""
 
 SCRIPT = """
