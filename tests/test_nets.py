@@ -167,3 +167,23 @@ def test_words_and_dicts_agree() -> None:
 
 def test_build_takes_the_keys_of_the_model_section() -> None:
     assert build(seed=0, num_classes=7, **words.ModelSection(depth=8).model_dump()).head.out_features == 7
+
+
+@pytest.mark.parametrize("width", [4, 16])
+def test_a_projection_is_the_strided_convolution_of_option_b(width: int) -> None:
+    """Channels last too, where oneDNN's own strided gradient of 4 channels takes the process down."""
+    projection = blocks.ProjectionShortcut(width, 2 * width, 2, norm="none", order="pre")
+    projection.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    x = torch.randn(4, width, 8, 8).contiguous(memory_format=torch.channels_last).requires_grad_()
+    given = projection(x)
+    parameters = dict(projection.named_parameters())
+    weight, bias = parameters["conv.weight"], parameters["conv.bias"]
+    corners = x.detach()[:, :, ::2, ::2]
+    expected = torch.einsum("oi,nihw->nohw", weight[:, :, 0, 0], corners) + bias[:, None, None]
+    torch.testing.assert_close(given, expected)
+    given.sum().backward()
+    assert x.grad is not None
+    taken = torch.zeros(8, 8, dtype=torch.bool)
+    taken[::2, ::2] = True
+    assert (x.grad[:, :, ~taken] == 0).all()
+    torch.testing.assert_close(x.grad[0, :, 0, 0], weight[:, :, 0, 0].sum(0))
