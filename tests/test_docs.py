@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import table
 from resexp.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -101,3 +102,8 @@ def test_every_command_explains_itself_with_an_example() -> None:
             check=True,
         ).stdout
         assert f"Example: resexp {name}" in " ".join(text.split()), name
+
+
+def test_the_readme_shows_the_speeds_that_were_measured() -> None:
+    """The table is made from benchmarks/results/, and made again whenever they are."""
+    assert "\n".join(table.lines()) in (ROOT / "README.md").read_text()
