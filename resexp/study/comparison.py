@@ -70,7 +70,10 @@ def run_plan(
     if plan.jobs:
         with executor as where:
             execution = execution_for(plan.jobs, where)
-            taken = _taken_from_elsewhere(plan, execution, show)
+            taken = taken_from_elsewhere(plan, execution)
+            for job in plan.jobs:
+                if same := taken.get(job.folder):
+                    show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
             runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in plan.jobs]
             open_jobs = [job for job in plan.jobs if job.folder not in taken and not _ended(job)]
             if open_jobs:
@@ -110,15 +113,14 @@ def _ended(job: Job) -> bool:
     return Run(job.folder).result is not None and admit(job.folder, job.config, resume=True) == "finished"
 
 
-def _taken_from_elsewhere(plan: Plan, execution: Execution, show: Dashboard) -> dict[Path, Run]:
-    """The finished runs that take the place of jobs which have not begun, by the job's folder."""
+def taken_from_elsewhere(plan: Plan, execution: Execution) -> dict[Path, Run]:
+    """Return the finished runs that take the place of jobs which have not begun, by the job's folder."""
     taken = {}
     finished = finished_runs(plan.folder.parent)
     for job in plan.jobs:
         candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
         if same := same_run(candidates, job.config, execution):
             taken[job.folder] = same
-            show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
     return taken
 
 

@@ -12,7 +12,7 @@ from resexp.data.batches import in_place, render
 from resexp.data.datasets import Dataset, dataset, statistics
 from resexp.probes.profile import PROBES
 from resexp.records.run import Run
-from resexp.study.comparison import execution_for, finished_runs, same_run
+from resexp.study.comparison import execution_for, taken_from_elsewhere
 from resexp.study.executors.local import local
 from resexp.study.plan import Job, Plan
 from resexp.training import checkpoint
@@ -23,6 +23,8 @@ from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED
 
 TEST_IMAGES = 10_000
 """As many as CIFAR-10 has; crayons have 2,000, whose evaluations end sooner than forecast."""
+
+UNCOMPILED = {"compiled": "eager", "graphed+compiled": "graphed"}
 
 Row = dict[str, Any]
 
@@ -39,14 +41,14 @@ def forecast(plan: Plan) -> Row:
     """Return the plan as rows, a cell each, and their sums. Trains nothing, writes nothing.
 
     The seconds are measured: a step, a probe and a forward pass of each kind of net, on noise of the
-    images' size, eager where the runs would be compiled. Runs that are the same elsewhere, or ended in this
-    comparison's folder, take none.
+    images' size, uncompiled where the runs would be compiled. Runs that are the same elsewhere, or ended
+    in this comparison's folder, take none.
     """
     if not plan.jobs:
         return {"folder": str(plan.folder), "recorded": len(plan.recorded), "cells": [], **_sums([])}
     with local() as here:
         execution = execution_for(plan.jobs, here)
-    finished = finished_runs(plan.folder.parent)
+    taken = taken_from_elsewhere(plan, execution)
     axes = _axes(plan.jobs)
     cells: dict[tuple[Any, ...], Row] = {}
     for job in plan.jobs:
@@ -55,9 +57,7 @@ def forecast(plan: Plan) -> Row:
         cell = cells.setdefault(
             tuple(place.values()), {**place, "runs": 0, "there_already": 0, "steps": 0, "seconds": 0.0}
         )
-        start = _begins_at(
-            job, [] if job.folder.exists() else finished.get(job.config.digest(), []), execution
-        )
+        start = job.config.optim.steps if job.folder in taken else _begins_at(job)
         left = job.config.optim.steps - start
         cell["runs"] += 1
         cell["there_already"] += left == 0
@@ -95,10 +95,9 @@ def _axes(jobs: Sequence[Job]) -> list[str]:
     ]
 
 
-def _begins_at(job: Job, candidates: Sequence[Run], execution: Execution) -> int:
+def _begins_at(job: Job) -> int:
     """The updates that need not be made again: all where the run has ended, else those of its checkpoint."""
-    own = Run(job.folder)
-    if own.result is not None or same_run(candidates, job.config, execution):
+    if Run(job.folder).result is not None:
         return job.config.optim.steps
     return max(map(checkpoint.step_of, checkpoint.saved(job.folder / "checkpoints")), default=0)
 
@@ -115,7 +114,8 @@ def cost_of(execution: Execution) -> Callable[[Config], Cost]:
     def of(config: Config) -> Cost:
         size = config.model.model_dump_json(exclude={"init"}) + str(config.optim.batch_size)
         if size not in measured:
-            measured[size] = _measure(config, execution._replace(mode="eager"))
+            mode = UNCOMPILED.get(execution.mode, execution.mode)
+            measured[size] = _measure(config, execution._replace(mode=mode))
         return measured[size]
 
     return of

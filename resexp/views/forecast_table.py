@@ -40,11 +40,10 @@ def forecast_notes(document: Mapping[str, Any]) -> list[str]:
     )
     if execution := document.get("execution"):
         how = f"{execution['device']}, {execution['precision']}, {execution['threads']} threads"
-        eager = (
-            "; the runs would be compiled, the measurement was not" if execution["mode"] != "eager" else ""
-        )
+        compiled = "compiled" in execution["mode"]
+        apart = "; the runs would be compiled, the measurement was not" if compiled else ""
         lines.append(
-            f"Time from a step, a probe and an evaluation of each net, the best of three here: {how}{eager}."
+            f"Time from a step, a probe and an evaluation of each net, the best of three here: {how}{apart}."
         )
     return lines
 

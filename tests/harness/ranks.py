@@ -7,15 +7,15 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-TESTS = Path(__file__).parents[1]
+from harness.asked import Asked
+
 AGENT_LOOKS_EVERY = 0.1
 
 
@@ -29,27 +29,10 @@ class End(NamedTuple):
     """from the signal, or else the start"""
 
 
-class Ranks:
+class Ranks(Asked):
     """Starts the server and asks it for trainings."""
 
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{TESTS.parent}:{TESTS}"}
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "harness.ranks"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=TESTS.parent,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+    module = "harness.ranks"
 
     def __call__(
         self,
@@ -64,8 +47,6 @@ class Ranks:
         signals: which to send to which rank, as soon as there is a file `after` in the folder. Rank k > 0
         runs in the folder rank-k of it where there is one, as on another machine.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         request = {
             "arguments": arguments,
             "folder": str(folder),
@@ -73,9 +54,7 @@ class Ranks:
             "signals": list((signals or {}).items()),
             "after": after,
         }
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return [End(*end) for end in json.loads(self._process.stdout.readline())]
+        return [End(*end) for end in self.ask(request)]
 
 
 def serve() -> None:

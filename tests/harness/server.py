@@ -7,16 +7,15 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-TESTS = Path(__file__).parents[1]
+from harness.asked import Asked
 
 
 class End(NamedTuple):
@@ -32,27 +31,10 @@ class End(NamedTuple):
     """the calls that touched the disk, if it lived to tell"""
 
 
-class Server:
+class Server(Asked):
     """Starts the server and asks it for runs."""
 
-    def __enter__(self) -> Self:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS)}
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "harness.server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=TESTS.parent,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
+    module = "harness.server"
 
     def train(
         self,
@@ -69,8 +51,6 @@ class Server:
         signals: seconds to wait before each, and which. point, how: see `Points`. limit: a resource's name
         in `resource` and its value.
         """
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
         request = {
             "folder": str(folder),
             "changes": changes or {},
@@ -79,9 +59,7 @@ class Server:
             "how": how,
             "limit": limit,
         }
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return End(**json.loads(self._process.stdout.readline()))
+        return End(**self.ask(request))
 
 
 def serve() -> None:
