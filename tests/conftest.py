@@ -3,12 +3,13 @@
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from harness.tally import Tally
 
 from resexp.config import Config
 from resexp.data.datasets import dataset, fingerprint, statistics
@@ -40,6 +41,29 @@ def make_splits(num_train: int = 64, num_test: int = 32, num_classes: int = 4, s
     normalisation = statistics(parts[0][0], "channel")
     train, test = (dataset(images, labels, names, normalisation) for images, labels in parts)
     return Splits(train, None, test, "folder", "folder tiny", fingerprint(*parts[0]), "")
+
+
+Sound = Callable[[str, Tally], None]
+COUNTED = "broken on purpose"
+
+
+@pytest.fixture
+def sound(record_property: Callable[[str, object], None]) -> Sound:
+    """Fails unless nothing came of what was broken on purpose; the suite says at its end how often it was."""
+
+    def check(what: str, tally: Tally) -> None:
+        record_property(COUNTED, tally.line(what))
+        assert not tally.faults
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    reports = [report for name in ("passed", "failed") for report in terminalreporter.getreports(name)]
+    lines = [value for report in reports for key, value in report.user_properties if key == COUNTED]
+    if lines:
+        terminalreporter.write_sep("-", COUNTED)
+        terminalreporter.write_line("\n".join(lines))
 
 
 @pytest.fixture(scope="session")

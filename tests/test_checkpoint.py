@@ -2,12 +2,13 @@
 
 import hashlib
 import io
-import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import Sound
+from harness.damaging import fallen_back, flip_bits, flip_digest, truncate
 
 from resexp.errors import RunFolderError
 from resexp.training.checkpoint import DamagedError, newest, read, save, saved
@@ -35,11 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def assert_falls_back(folder: Path) -> None:
-    found, damaged = newest(folder)
-    assert found is not None
-    assert found["step"] == 4
-    assert len(damaged) == 1
-    assert "step-0000000008.pt" in damaged[0]
+    assert not fallen_back(folder)
 
 
 def test_what_is_saved_is_what_is_read(folder: Path) -> None:
@@ -50,28 +47,18 @@ def test_what_is_saved_is_what_is_read(folder: Path) -> None:
     assert torch.equal(found["net"]["stem.conv.weight"], state(8)["net"]["stem.conv.weight"])
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".sha256"])
 def test_a_thousand_flipped_bits_are_all_found_and_the_checkpoint_before_is_used(
-    suffix: str, folder: Path
+    folder: Path, sound: Sound
 ) -> None:
-    path = saved(folder)[-1].with_suffix(suffix)
-    content, chance = path.read_bytes(), random.Random(0)
-    # The line end behind the digest says nothing and may change into what is not a digit of it.
-    bits = 8 * (len(content) if suffix == ".pt" else 64)
-    places = range(bits) if suffix == ".sha256" else chance.sample(range(bits), 1000)
-    for place in places:
-        damaged = bytearray(content)
-        damaged[place // 8] ^= 1 << place % 8
-        path.write_bytes(damaged)
-        assert_falls_back(folder)
+    sound("flipped bits of a checkpoint", flip_bits(folder, 1_000, seed=0))
 
 
-def test_a_hundred_truncations_are_all_found(folder: Path) -> None:
-    path = saved(folder)[-1]
-    content = path.read_bytes()
-    for length in [0, len(content) - 1, *random.Random(1).sample(range(1, len(content) - 1), 98)]:
-        path.write_bytes(content[:length])
-        assert_falls_back(folder)
+def test_each_flipped_bit_of_a_digest_is_found(folder: Path, sound: Sound) -> None:
+    sound("flipped bits of a checkpoint's digest, all there are", flip_digest(folder))
+
+
+def test_a_hundred_truncations_are_all_found(folder: Path, sound: Sound) -> None:
+    sound("checkpoints cut short", truncate(folder, 100, seed=1))
 
 
 def test_a_missing_digest_is_damage(folder: Path) -> None:

@@ -1,133 +1,30 @@
 """CIFAR-10's archive, in miniature, from a real server on this machine that is slow, broken or wrong."""
 
-import hashlib
 import io
-import os
 import pickle
-import subprocess
-import sys
-import tarfile
-import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.client import HTTPMessage
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import cast
 from urllib.error import URLError
 
 import numpy as np
 import pytest
-from torchvision.datasets import CIFAR10
+from harness import cold
+from harness.mirrors import ARCHIVE, FILES, NAMES, Server, Tiny, md5, serving
 
 from resexp.config import DataSection
 from resexp.data import cifar10, splits
 from resexp.data.download import BRIEF, NoMirrorError, Patience, StayEncrypted, download
 from resexp.errors import DataError
 
-NAMES = ("plane", "car", "bird")
-
-
-def batch(seed: int, num: int) -> bytes:
-    chance = np.random.default_rng(seed)
-    data = chance.integers(0, 256, (num, 3072), dtype=np.uint8)
-    return pickle.dumps({"data": data, "labels": chance.integers(0, 3, num).tolist()})
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-FILES = {
-    "data_batch_1": batch(1, 8),
-    "data_batch_2": batch(2, 8),
-    "test_batch": batch(3, 6),
-    "batches.meta": pickle.dumps({"label_names": list(NAMES)}),
-}
-
-
-def packed() -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in FILES.items():
-            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-ARCHIVE = packed()
-
-
-class Tiny(CIFAR10):
-    """torchvision's class, told to expect the miniature."""
-
-    tgz_md5 = md5(ARCHIVE)
-    train_list = [[name, md5(FILES[name])] for name in ("data_batch_1", "data_batch_2")]  # noqa: RUF012
-    test_list = [["test_batch", md5(FILES["test_batch"])]]  # noqa: RUF012
-    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5(FILES["batches.meta"])}  # noqa: RUF012
-
-
-class Server(ThreadingHTTPServer):
-    """Answers every path in its own way, and counts."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
-        self.asked: list[str] = []
-
-    def url(self, way: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{way}"
-
-    def handle_error(self, request, client_address) -> None:
-        """Say nothing: clients hang up on bad answers, which is what the tests are about."""
-
-
-class Answers(BaseHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        way = self.path.strip("/")
-        cast(Server, self.server).asked.append(way)
-        content = ARCHIVE
-        if way == "missing":
-            return self.send_error(404)
-        if way == "silent":
-            time.sleep(30)
-        if way == "slowly":
-            time.sleep(0.5)
-        if way == "wrong":
-            content = b"x" * len(ARCHIVE)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(ARCHIVE)))
-        self.end_headers()
-        if way == "stall":
-            self.wfile.write(content[: 1 << 14])
-            self.wfile.flush()
-            time.sleep(30)
-        elif way == "drip":
-            for byte in content[:400]:
-                self.wfile.write(bytes([byte]))
-                time.sleep(0.05)
-        elif way == "cut":
-            self.wfile.write(content[: len(content) // 2])
-        else:
-            self.wfile.write(content)
-        return None
-
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-        thread.start()
+    with serving() as running:
         yield running
-        running.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -264,64 +161,13 @@ def test_what_a_kill_left_is_made_good(tmp_path: Path, mirror: Callable[..., Non
     }
 
 
-PROCESSES = """
-import os, signal, sys, time
-from pathlib import Path
-
-sys.path.insert(0, "tests")
-from resexp.data import cifar10
-from test_data_cifar10 import Tiny
-
-root, way = Path(sys.argv[1]), sys.argv[3]
-
-
-def start():
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        status = 0 if len(cifar10.load(root, archive=Tiny).train_images) == 16 else 2
-    finally:
-        os._exit(status)
-
-
-def end(child):
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-if way == "four":
-    cifar10.MIRRORS = (sys.argv[2] + "slowly",)
-    print([end(child) for child in [start() for _ in range(4)]])
-else:
-    cifar10.MIRRORS = (sys.argv[2] + "stall",)
-    child = start()
-    part = root / f".{Tiny.filename}.part"
-    while not (part.exists() and part.stat().st_size):
-        time.sleep(0.01)
-    os.kill(child, signal.SIGKILL)
-    end(child)
-    cifar10.MIRRORS = (sys.argv[2] + "good",)
-    print([end(start())])
-"""
-
-
-def in_processes(root: Path, server: Server, way: str) -> str:
-    environment = {k: v for k, v in os.environ.items() if k != cifar10.MIRROR_VARIABLE}
-    command = [sys.executable, "-c", PROCESSES, str(root), server.url(""), way]
-    here = Path(__file__).parent.parent
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, env=environment, cwd=here, timeout=120
-    ).stdout
-
-
 def test_four_processes_download_once_and_none_fails(tmp_path: Path, server: Server) -> None:
-    assert in_processes(tmp_path, server, "four") == "[0, 0, 0, 0]\n"
+    assert cold.all_at_once(tmp_path, server) == "[0, 0, 0, 0]\n"
     assert server.asked == ["slowly"]
 
 
 def test_a_kill_during_the_download_is_made_good_by_the_next_start(tmp_path: Path, server: Server) -> None:
-    assert in_processes(tmp_path, server, "kill") == "[0]\n"
+    assert cold.killed_first(tmp_path, server) == "[0]\n"
     assert server.asked == ["stall", "good"]
     assert not (tmp_path / f".{Tiny.filename}.part").exists()
 

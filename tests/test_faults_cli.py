@@ -1,6 +1,7 @@
 """The real command: every fault is one line on stderr and its exit code, most of them before torch."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -8,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import tiny_config
-from harness.commands import resexp, start, start_together, write_config, write_images
+from conftest import Sound, tiny_config
+from harness.commands import resexp, start, start_twice, write_config, write_images
 from harness.comparing import differences
 
 
@@ -69,12 +70,10 @@ def test_a_fault_before_training_is_one_line_and_costs_no_torch(
     assert (work / "runs" / "mine" / "notes.txt").read_text() == "mine"
 
 
-def test_of_two_simultaneous_starts_one_runs_and_the_other_leaves_without_torch(work: Path) -> None:
-    for k in range(5):
-        loser, _ = start_together(["train", "--config", "c.yaml", "--name", f"twice{k}"], work)
-        assert loser.code == 7, loser.stderr
-        one_line(loser.stderr)
-        assert loser.stdout == "no torch\n"
+def test_of_two_simultaneous_starts_one_runs_and_the_other_leaves_without_torch(
+    work: Path, sound: Sound
+) -> None:
+    sound("two simultaneous starts of one run", start_twice(work, 5, limit=math.inf))
 
 
 def test_a_command_killed_and_resumed_ends_with_the_same_bits_and_verifies(work: Path) -> None:

@@ -16,15 +16,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import get_args
 
 from conftest import tiny_config
-from harness.breaking import SHORT, Tally, break_at_points, kill_at_random, reference, signal_at_random
-from harness.commands import resexp, start, start_together, write_config, write_images
+from harness.breaking import SHORT, break_at_points, kill_at_random, reference, signal_at_random
+from harness.cold import cold_folders
+from harness.commands import resexp, start, start_twice, write_config, write_images
 from harness.comparing import differences
+from harness.damaging import flip_bits, flip_digest, truncate
+from harness.mutating import mutate_commands, mutate_configs
 from harness.points import How
 from harness.server import Server
+from harness.tally import Tally
 
 from resexp.config import Config
 
@@ -46,7 +49,10 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        wrong = [] if options.only_real else on_tiny_nets(root, options.kills, options.starts)
+        wrong = []
+        if not options.only_real:
+            wrong += on_files(root / "files")
+            wrong += on_tiny_nets(root / "nets", options.kills, options.starts)
         if options.real:
             wrong += told(
                 "kill -9 of a ResNet-20 on real images",
@@ -56,8 +62,24 @@ def main() -> None:
     sys.exit(bool(wrong))
 
 
+def on_files(root: Path) -> list[str]:
+    """Damage checkpoints, configs and downloads; return what went wrong."""
+    root.mkdir()
+    with Server() as server:
+        folder, _ = reference(server, root)
+    saved = folder / "checkpoints"
+    wrong = told("flipped bits of a checkpoint", lambda: flip_bits(saved, 1_000, seed=0))
+    wrong += told("flipped bits of its digest, all there are", lambda: flip_digest(saved))
+    wrong += told("checkpoints cut short", lambda: truncate(saved, 100, seed=1))
+    wrong += told("mutated configs in one process", lambda: mutate_configs(root, 10_000, seed=5))
+    wrong += told("mutated configs given to the command", lambda: mutate_commands(root, 30, seed=6))
+    wrong += told("empty data folders, four processes or a kill", lambda: cold_folders(root / "data", 10))
+    return wrong
+
+
 def on_tiny_nets(root: Path, kills: int, num_starts: int) -> list[str]:
     """Kill, interrupt and starve nets that train in a moment; return what went wrong."""
+    root.mkdir()
     wrong: list[str] = []
     with Server() as server:
         wrong += told("kill -9 at a random moment", lambda: kill_at_random(server, root / "a", kills, seed=0))
@@ -83,7 +105,7 @@ def on_tiny_nets(root: Path, kills: int, num_starts: int) -> list[str]:
         write_images(work / "images")
         config = tiny_config(name="whole", data={"name": "folder", "root": "images"}, optim__steps=40)
         write_config(work / "c.yaml", config)
-        wrong += told("two simultaneous starts", lambda: starts(work, num_starts))
+        wrong += told("two simultaneous starts of one run", lambda: start_twice(work, num_starts, limit=1))
         wrong += told("kill -9 of the real command", lambda: kill_command(work, 10, []))
     return wrong
 
@@ -93,25 +115,8 @@ def told(what: str, do: Callable[[], Tally]) -> list[str]:
     began = time.perf_counter()
     tally: Tally = do()
     seconds = time.perf_counter() - began
-    print(f"{tally.broken:5d}  {what}: {len(tally.faults)} mismatches ({seconds:.0f} s)", flush=True)
+    print(f"{tally.line(what)} ({seconds:.0f} s)", flush=True)
     return [f"{what}: {fault}" for fault in tally.faults]
-
-
-def starts(work: Path, num: int) -> Tally:
-    """Start one command twice at once, again and again: the loser is gone within a second, without torch."""
-    faults, seconds = [], []
-    for k in range(num):
-        loser, _ = start_together(["train", "--config", "c.yaml", "--name", f"twice{k}"], work)
-        seconds.append(loser.seconds)
-        if (
-            loser.code != 7
-            or loser.stdout != "no torch\n"
-            or loser.stderr.count("\n") != 1
-            or loser.seconds > 1
-        ):
-            faults.append(f"{loser}")
-    print(f"       the loser was gone after {median(seconds):.2f} s (median), {max(seconds):.2f} s (longest)")
-    return Tally(num, faults)
 
 
 def kill_command(work: Path, num: int, sets: list[str]) -> Tally:

@@ -4,11 +4,12 @@ import random
 import signal
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from harness.comparing import differences
 from harness.points import How
 from harness.server import End, Server
+from harness.tally import Tally
 
 SHORT: dict[str, Any] = {
     "model__depth": 5,
@@ -20,13 +21,6 @@ SHORT: dict[str, Any] = {
     "record__probes": (),
 }
 """Four checkpoints in eight steps, and rows and evaluations that do not fall together with them."""
-
-
-class Tally(NamedTuple):
-    """How often a run was broken, and what was then wrong."""
-
-    broken: int
-    faults: list[str]
 
 
 def reference(server: Server, root: Path, changes: Mapping[str, Any] = SHORT) -> tuple[Path, End]:

@@ -7,11 +7,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 from conftest import make_splits
 from PIL import Image
 
+from harness.tally import Tally
 from resexp.config import Config, write
 
 TESTED = "import atexit, sys; from resexp.cli import main\n"
@@ -82,3 +84,22 @@ def start_together(arguments: Sequence[str], folder: Path) -> tuple[Ended, str]:
     stdout, stderr = loser.communicate()
     assert f"in use by process {winner.pid};" in stderr, stderr
     return Ended(loser.returncode, stdout, stderr, seconds), str(winner.pid)
+
+
+def start_twice(folder: Path, num: int, limit: float) -> Tally:
+    """Start c.yaml twice at once, `num` times: the loser leaves with 7, in one line, without torch.
+
+    limit: seconds from both starts until it must be gone; the longest it took is told.
+    """
+    faults, seconds = list[str](), list[float]()
+    for k in range(num):
+        loser, _ = start_together(["train", "--config", "c.yaml", "--name", f"twice{k}"], folder)
+        seconds.append(loser.seconds)
+        if loser.code != 7 or loser.stderr.count("\n") != 1 or loser.stdout != "no torch\n":
+            faults.append(f"{loser}")
+        if loser.seconds > limit:
+            faults.append(f"{k}: gone after {loser.seconds:.2f} s")
+    print(
+        f"        the loser was gone after {median(seconds):.2f} s (median), {max(seconds):.2f} s (longest)"
+    )
+    return Tally(num, faults)
