@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "resexp"
 FLOORS = [
-    ["errors", "seeds", "dialect", "source", "complaints", "shipped", "config"],
+    ["errors", "seeds", "dialect", "source", "complaints", "shipped", "config", "loading"],
     ["records"],
     ["findings"],
     ["views"],

@@ -25,14 +25,13 @@ from resexp.config import (
     Section,
     SmoothSchedule,
     differing_keys,
-    find_config,
     json_schema,
-    load,
     valid_depths,
     write,
 )
 from resexp.errors import Exit, UsageError
-from resexp.shipped import FOLDER, shipped
+from resexp.loading import load
+from resexp.shipped import FOLDER, find_config, shipped
 
 ROOT = Path(__file__).parents[1]
 
@@ -499,6 +498,6 @@ def test_nearest_depths_are_valid_and_enclose():
 
 
 def test_reading_a_config_imports_neither_torch_nor_numpy():
-    code = "import sys, resexp.config as c; c.load('he2015'); print({'torch', 'numpy'} & set(sys.modules))"
+    code = "import sys, resexp.loading as l; l.load('he2015'); print({'torch', 'numpy'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -20,7 +20,8 @@ def validate(
 
     Example: resexp validate configs/residual56.yaml --set model.depth=20
     """
-    from resexp.config import json_schema, load, write
+    from resexp.config import json_schema, write
+    from resexp.loading import load
 
     if schema:
         print_json(json_schema())

@@ -56,7 +56,7 @@ def train(
     On 4 GPUs: resexp train --config residual56 --devices 4. On several machines, on each of them: torchrun
     --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m resexp train --config ...
     """
-    from resexp.config import load
+    from resexp.loading import load
     from resexp.records.admission import admit, admit_devices
     from resexp.records.folder import child, locked
     from resexp.records.run import Run

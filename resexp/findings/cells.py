@@ -5,9 +5,11 @@ seeds apart. What differs between the arms themselves is the question, not a cel
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from resexp.config import flat
 
 STUCK_MARGIN = 0.05
 """Nats. The loss of a constant guess scatters around ln K by less; a net that learns falls by more."""
@@ -74,7 +76,17 @@ class RunSummary:
 
 def settings_of(tree: Mapping[str, Any]) -> Cell:
     """Return a config's tree as (dotted key, value) pairs, without what never names a cell: name and seed."""
-    return tuple(pair for pair in _flat(tree, "") if pair[0] not in ("name", "seed"))
+    return tuple(
+        (key, tuple(value) if isinstance(value, list) else value)
+        for key, value in flat(tree).items()
+        if key not in ("name", "seed")
+    )
+
+
+def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys that have not the same value in all, in order of appearance; no value counts as one."""
+    keys = dict.fromkeys(key for fact in facts for key in fact)
+    return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
 
 
 def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]]]:
@@ -82,7 +94,9 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]
 
     Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
     """
-    axes = list(dict.fromkeys(key for arm in _by_arm(runs).values() for key in _differing(arm)))
+    axes = list(
+        dict.fromkeys(key for arm in _by_arm(runs).values() for key in varying([run.facts for run in arm]))
+    )
     cells: dict[Cell, list[RunSummary]] = {}
     for run in runs:
         cells.setdefault(tuple((axis, run.facts.get(axis)) for axis in axes), []).append(run)
@@ -116,17 +130,3 @@ def _by_arm(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
     for run in runs:
         arms.setdefault(run.arm, []).append(run)
     return arms
-
-
-def _differing(runs: Sequence[RunSummary]) -> list[str]:
-    facts = [run.facts for run in runs]
-    keys = dict.fromkeys(key for fact in facts for key in fact)
-    return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", tuple(value) if isinstance(value, list) else value

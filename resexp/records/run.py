@@ -7,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from resexp.config import Config, DataSection, load
+from resexp.config import Config, DataSection
 from resexp.errors import RunFolderError, UsageError
+from resexp.loading import load
 from resexp.records.folder import is_locked
 
 NEEDED: dict[tuple[str, ...], type] = {

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from resexp.config import Config, flat
+from resexp.config import Config
 from resexp.data.batches import in_place, render
 from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.findings.cells import settings_of, varying
 from resexp.probes.profile import PROBES
 from resexp.records.run import Run
 from resexp.study.comparison import execution_for, taken_from_elsewhere
@@ -49,11 +50,11 @@ def forecast(plan: Plan) -> Row:
     with local() as here:
         execution = execution_for(plan.jobs, here)
     taken = taken_from_elsewhere(plan, execution)
-    axes = _axes(plan.jobs)
+    settings = [dict(settings_of(job.config.tree())) for job in plan.jobs]
+    axes = [key for key in varying(settings) if key != "model.kind"]  # which the arm says
     cells: dict[tuple[Any, ...], Row] = {}
-    for job in plan.jobs:
-        settings = flat(job.config.tree())
-        place = {"arm": job.arm, **{key: settings.get(key) for key in axes}}
+    for job, setting in zip(plan.jobs, settings, strict=True):
+        place = {"arm": job.arm, **{key: setting.get(key) for key in axes}}
         cell = cells.setdefault(
             tuple(place.values()), {**place, "runs": 0, "there_already": 0, "steps": 0, "seconds": 0.0}
         )
@@ -82,17 +83,6 @@ def seconds(config: Config, start: int, cost: Cost) -> float:
         + span.evaluate * cost.evaluated_image * images
         for span in spans(config, start)
     )
-
-
-def _axes(jobs: Sequence[Job]) -> list[str]:
-    """The settings in which the jobs differ, besides the seed and what the arm says."""
-    trees = [flat(job.config.tree()) for job in jobs]
-    keys = dict.fromkeys(key for tree in trees for key in tree)
-    return [
-        key
-        for key in keys
-        if key not in ("name", "seed", "model.kind") and len({repr(tree.get(key)) for tree in trees}) > 1
-    ]
 
 
 def _begins_at(job: Job) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from resexp import __version__
-from resexp.config import Config, load
+from resexp.config import Config
 from resexp.data.batches import Batch, in_place, render, sample
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
@@ -21,6 +21,7 @@ from resexp.findings.slope import slope
 from resexp.findings.statistics import mean_estimate
 from resexp.findings.theory import layer_factor, predict
 from resexp.findings.verdict import transport
+from resexp.loading import load
 from resexp.nets.network import build
 from resexp.probes.profile import Row, gradient_profile
 from resexp.records.admission import admit_kind

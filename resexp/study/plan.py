@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resexp.config import Config, load
+from resexp.config import Config
 from resexp.errors import UsageError
+from resexp.loading import load
 from resexp.records.folder import child
 from resexp.records.run import Run
 

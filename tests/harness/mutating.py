@@ -8,8 +8,9 @@ from pathlib import Path
 
 from harness.commands import resexp
 from harness.tally import Tally
-from resexp.config import Config, load, write
+from resexp.config import Config, write
 from resexp.errors import Exit, UsageError
+from resexp.loading import load
 from resexp.shipped import FOLDER
 
 SPLINTERS = [
