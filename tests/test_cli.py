@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import tiny_config
+from harness.interrupting import train
 
 import resexp
+from resexp.data.splits import Splits
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -75,3 +78,21 @@ def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:
     for words in (["configs", "--json"], ["runs", "--json"], ["validate", "plain20", "--json"]):
         json.loads(command(*words, cwd=tmp_path).stdout)
     json.loads(command("validate", "--schema", cwd=tmp_path).stdout)
+
+
+def test_runs_are_listed_by_every_word_that_is_asked_for(tmp_path: Path, splits: Splits) -> None:
+    for depth, seed, kind in ((8, 8, "plain"), (8, 1, "residual"), (14, 8, "plain")):
+        config = tiny_config(seed=seed, optim__steps=1, model__depth=depth, model__kind=kind)
+        train(tmp_path / "runs" / f"d{depth}-s{seed}", config, splits)
+    asked = {
+        "--depth 8": 2,
+        "--seed 8": 2,
+        "--depth 8 --seed 8": 1,
+        "--arm plain": 2,
+        "--arm residual --seed 8": 0,
+        "--status finished": 3,
+        "--status diverged": 0,
+    }
+    for words, num in asked.items():
+        listed = json.loads(command("runs", "--json", *words.split(), cwd=tmp_path).stdout)
+        assert len(listed) == num, words

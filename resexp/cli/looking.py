@@ -38,8 +38,8 @@ def runs(
             note(*fault.lines)
             continue
         model = run.config.model
-        wanted = {status: run.status, arm: model.kind, depth: model.depth, seed: run.config.seed}
-        if all(want is None or want == have for want, have in wanted.items()):
+        wanted, have = (status, arm, depth, seed), (run.status, model.kind, model.depth, run.config.seed)
+        if all(one in (None, other) for one, other in zip(wanted, have, strict=True)):
             found.append(run)
     show_runs(found, json_)
 
