@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from resexp.config import DataName, DataSection
-from resexp.data import cifar10, crayons, folder
+from resexp.data import crayons
 from resexp.data.datasets import Dataset, dataset, statistics
 from resexp.data.download import BRIEF
 from resexp.data.raw import Raw
@@ -57,6 +57,8 @@ def load(section: DataSection) -> Splits:
 
 def _auto(root: Path) -> tuple[DataName, Raw, str]:
     """Return CIFAR-10 if it is on disk or comes quickly, else crayons and why."""
+    from resexp.data import cifar10
+
     try:
         return "cifar10", cifar10.load(root, patience=BRIEF), ""
     except (DataError, ResourceError) as fault:
@@ -91,8 +93,21 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     return Splits(train, validation, test, name, raw.label, fingerprint, note)
 
 
+def _cifar10(root: Path) -> Raw:
+    from resexp.data import cifar10
+
+    return cifar10.load(root)
+
+
+def _folder(root: Path) -> Raw:
+    from resexp.data import folder
+
+    return folder.load(root)
+
+
+# torchvision takes as long to import as torch: only the images that it reads wait for it.
 SOURCES: dict[DataName, Callable[[Path], Raw]] = {
-    "cifar10": cifar10.load,
+    "cifar10": _cifar10,
     "crayons": lambda root: crayons.load(),
-    "folder": folder.load,
+    "folder": _folder,
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from scipy import stats
+import scipy  # whose parts are loaded when they are first used: one seed needs no test
 
 CONFIDENCE, ERROR_RATE = 0.95, 0.05
 MIN_SEEDS_FOR_A_WORD = 5
@@ -38,7 +38,9 @@ def mean_estimate(values: Sequence[float]) -> Estimate:
     """Return the mean of one value a seed, with its one-sample t interval."""
     if len(values) < 2:
         return Estimate(n=len(values), mean=values[0] if values else None)
-    return _estimate(len(values), math.fsum(values) / len(values), lambda: stats.ttest_1samp(values, 0.0))
+    return _estimate(
+        len(values), math.fsum(values) / len(values), lambda: scipy.stats.ttest_1samp(values, 0.0)
+    )
 
 
 def paired_difference(values: Mapping[int, float], reference: Mapping[int, float]) -> Estimate:
@@ -52,7 +54,7 @@ def paired_difference(values: Mapping[int, float], reference: Mapping[int, float
     if len(seeds) < 2:
         return Estimate(n=len(seeds), mean=differences[0] if differences else None)
     mean = math.fsum(differences) / len(seeds)
-    return _estimate(len(seeds), mean, lambda: stats.ttest_rel(first, second))
+    return _estimate(len(seeds), mean, lambda: scipy.stats.ttest_rel(first, second))
 
 
 def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Estimate:
@@ -63,7 +65,7 @@ def welch_difference(values: Sequence[float], reference: Sequence[float]) -> Est
     mean = math.fsum(values) / len(values) - math.fsum(reference) / len(reference)
     if n < 2:
         return Estimate(n=n, mean=mean)
-    return _estimate(n, mean, lambda: stats.ttest_ind(values, reference, equal_var=False))
+    return _estimate(n, mean, lambda: scipy.stats.ttest_ind(values, reference, equal_var=False))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
