@@ -107,7 +107,8 @@ def heat_picture(rows: Sequence[Row], config: Config) -> Summary:
 
 
 def _title(config: Config) -> str:
-    return f"{config.name[:30]}: {config.model.kind}, depth {config.model.depth}"
+    """TensorBoard itself says which run it is."""
+    return f"{config.model.kind}, depth {config.model.depth}"
 
 
 def _picture(tag: str, figure: Figure) -> Summary:
