@@ -3,6 +3,7 @@
 As a program it is the server: a line of JSON on stdin asks for one training, one on stdout says how it ended.
 """
 
+import gc
 import json
 import os
 import signal
@@ -70,6 +71,8 @@ def serve() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:  # what is set up on first use is then there for every rank
         run(tiny_config(), Path(folder), make_splits())
+    gc.collect()
+    gc.freeze()  # see harness.server
     for line in sys.stdin:
         print(json.dumps(_ends(json.loads(line))), flush=True)
 
