@@ -1,4 +1,4 @@
-"""What takes too long for every day: `python tests/torture.py [--real FOLDER]`, up to 40 minutes.
+"""What takes too long for every day: `python tests/torture.py [--real FOLDER]`, ten minutes on two cores.
 
 Prints what was done and how often, and ends with 1 when one bit differed. Its counts stand in
 docs/reliability.md. --real FOLDER adds a ResNet-20 on an image folder, in the machine's own precision and
