@@ -46,7 +46,7 @@ def empty_runs(places: list[tuple[str, Path]], num_cpus: int) -> dict[str, float
     from resexp.study.executors.ray import on_ray
     from resexp.training.signals import Stop
 
-    jobs = [Job(arm, Run(place).config, place) for arm, place in places]
+    jobs = [Job(arm, Run(place).config, place, Run(place).config.data) for arm, place in places]
     began = time.perf_counter()
     with on_ray() as where:
         execution = where.resolve(config_of("plain", 8, 0, 0).run, num_images=1)

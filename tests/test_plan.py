@@ -98,11 +98,22 @@ def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> No
         (["plain"], {"vary": {"model.depth": ["21"]}}, "nearest are 20 and 26"),
         (["plain"], {"vary": {"model.widht": ["8"]}}, "width"),
         (["plain"], {"name": "../x"}, "allowed"),
+        (["plain", "plain20", "nowhere/plain20.yaml"], {}, "both called plain20"),
+        (["plain"], {"vary": {"model.depth": ["8", "8"]}}, "depth 8, seed 0 is asked for 2 times"),
+        (["plain"], {"vary": {"seed": ["0", "1"]}, "num_seeds": 2}, "seed 1 is asked for 2 times"),
+        (["plain"], {"vary": {"run.precision": ["float32", "bfloat16"]}}, "executed alike"),
     ],
 )
 def test_what_does_not_fit_is_refused(arms: list[str], changes: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         plan(arms, **changes)
+
+
+def test_a_config_file_may_be_called_what_no_run_may_be(tmp_path: Path) -> None:
+    (tmp_path / "my net é.yaml").write_text("model: {depth: 8}\n")
+    (job,) = plan([str(tmp_path / "my net é.yaml")]).jobs
+    assert job.arm == "my net é"
+    assert job.folder.name.startswith("my-net---d8-s0-")
 
 
 def test_plans_are_made_of_valid_configs() -> None:

@@ -1,13 +1,14 @@
 """A comparison from plan to page."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from resexp import __version__
-from resexp.config import Config
+from resexp.config import DataSection
 from resexp.errors import ResexpError, RunFolderError
 from resexp.findings.cells import RunSummary
 from resexp.findings.comparison import compare
@@ -15,6 +16,7 @@ from resexp.findings.reading import summary_of
 from resexp.records.admission import admit
 from resexp.records.folder import write_json
 from resexp.records.run import Run
+from resexp.study.continuing import as_begun, require_alike
 from resexp.study.executors import Executor, Failure
 from resexp.study.images import splits_of
 from resexp.study.plan import Job, Plan
@@ -41,10 +43,12 @@ def execution_for(jobs: Sequence[Job], where: Executor) -> Execution:
 
     Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
     """
-    images: dict[tuple[str, int], int] = {}
+    images: Counter[str] = Counter()
     for job in jobs:
-        shape = (job.config.model.kind, job.config.model.depth)
-        images[shape] = images.get(shape, 0) + job.config.optim.steps * job.config.optim.batch_size
+        model, optim = job.config.model, job.config.optim
+        images[f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"] += (
+            optim.steps * optim.batch_size
+        )
     return where.resolve(jobs[0].config.run, num_images=min(images.values()))
 
 
@@ -69,15 +73,18 @@ def run_plan(
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
         with executor as where:
-            execution = execution_for(plan.jobs, where)
-            taken = taken_from_elsewhere(plan, execution)
-            for job in plan.jobs:
+            jobs, execution = as_begun(plan.jobs)
+            execution = execution or execution_for(jobs, where)
+            taken = taken_from_elsewhere(jobs, plan.folder.parent, execution)
+            for job in jobs:
                 if same := taken.get(job.folder):
                     show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
-            runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in plan.jobs]
-            open_jobs = [job for job in plan.jobs if job.folder not in taken and not _ended(job)]
+            runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in jobs]
+            open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
             if open_jobs:
-                show.say(f"data: {splits_of(open_jobs[0].config.data).described}")
+                require_alike(jobs, open_jobs)
+                for data in dict.fromkeys(job.data for job in open_jobs):
+                    show.say(f"data: {splits_of(data).described}")
                 show.say(f"execution: {execution.reason}")
                 show.expect(len(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
@@ -113,13 +120,13 @@ def _ended(job: Job) -> bool:
     return Run(job.folder).result is not None and admit(job.folder, job.config, resume=True) == "finished"
 
 
-def taken_from_elsewhere(plan: Plan, execution: Execution) -> dict[Path, Run]:
-    """Return the finished runs that take the place of jobs which have not begun, by the job's folder."""
+def taken_from_elsewhere(jobs: Sequence[Job], root: Path, execution: Execution) -> dict[Path, Run]:
+    """Return the finished runs under `root` that take the place of jobs not begun, by the job's folder."""
     taken = {}
-    finished = finished_runs(plan.folder.parent)
-    for job in plan.jobs:
+    finished = finished_runs(root)
+    for job in jobs:
         candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
-        if same := same_run(candidates, job.config, execution):
+        if same := same_run(candidates, job.data, execution):
             taken[job.folder] = same
     return taken
 
@@ -135,8 +142,8 @@ def finished_runs(root: Path) -> dict[str, list[Run]]:
     return found
 
 
-def same_run(candidates: Sequence[Run], config: Config, execution: Execution) -> Run | None:
-    """Return the first of these runs of `config`'s digest that would come out the same here, bit for bit."""
+def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution) -> Run | None:
+    """Return the first of these runs of one digest that would come out the same here, bit for bit."""
     for run in candidates:
         there = run.manifest["execution"]
         if (
@@ -145,7 +152,7 @@ def same_run(candidates: Sequence[Run], config: Config, execution: Execution) ->
                 there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
             )
             and there.get("devices", 1) == execution.devices
-            and run.manifest["data"]["fingerprint"] == splits_of(config.data).fingerprint
+            and run.manifest["data"]["fingerprint"] == splits_of(data).fingerprint
         ):
             return run
     return None

@@ -14,6 +14,7 @@ from resexp.findings.cells import settings_of, varying
 from resexp.probes.profile import PROBES
 from resexp.records.run import Run
 from resexp.study.comparison import execution_for, taken_from_elsewhere
+from resexp.study.continuing import as_begun
 from resexp.study.executors.local import local
 from resexp.study.plan import Job, Plan
 from resexp.training import checkpoint
@@ -47,13 +48,15 @@ def forecast(plan: Plan) -> Row:
     """
     if not plan.jobs:
         return {"folder": str(plan.folder), "recorded": len(plan.recorded), "cells": [], **_sums([])}
-    with local() as here:
-        execution = execution_for(plan.jobs, here)
-    taken = taken_from_elsewhere(plan, execution)
-    settings = [dict(settings_of(job.config.tree())) for job in plan.jobs]
+    jobs, execution = as_begun(plan.jobs)
+    if execution is None:
+        with local() as here:
+            execution = execution_for(jobs, here)
+    taken = taken_from_elsewhere(jobs, plan.folder.parent, execution)
+    settings = [dict(settings_of(job.config.tree())) for job in jobs]
     axes = [key for key in varying(settings) if key != "model.kind"]  # which the arm says
     cells: dict[tuple[Any, ...], Row] = {}
-    for job, setting in zip(plan.jobs, settings, strict=True):
+    for job, setting in zip(jobs, settings, strict=True):
         place = {"arm": job.arm, **{key: setting.get(key) for key in axes}}
         cell = cells.setdefault(
             tuple(place.values()), {**place, "runs": 0, "there_already": 0, "steps": 0, "seconds": 0.0}

@@ -125,13 +125,19 @@ def run_gradients(
         raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
     splits = load_data(cells[0].data)
     show.say(f"data: {splits.described}")
-    folder = child(runs_dir, name or f"gradients-{_hash8(cells, num_seeds, splits)}")
+    question = _hash8(cells, num_seeds, splits)
+    folder = child(runs_dir, name or f"gradients-{question}")
     with locked(folder):
-        admit_kind(folder, "gradients")
+        admit_kind(folder, "gradients", question)
         document = gradients(
             cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
         )
-        manifest = {"kind": "gradients", "command": shlex.join(command), "versions": {"resexp": __version__}}
+        manifest = {
+            "kind": "gradients",
+            "question": question,
+            "command": shlex.join(command),
+            "versions": {"resexp": __version__},
+        }
         write_json(folder / "manifest.json", manifest)
         write_json(folder / "gradients.json", document)
         write_atomic(folder / "gradients.png", to_png(grid_figure(document)))

@@ -2,12 +2,13 @@
 
 import hashlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from resexp.config import Config
+from resexp.config import Config, DataSection, RunSection
 from resexp.errors import UsageError
 from resexp.loading import load
 from resexp.records.folder import child
@@ -36,6 +37,8 @@ class Job(NamedTuple):
     arm: str
     config: Config
     folder: Path
+    data: DataSection
+    """where its images come from: the config's own, or with `auto` as the comparison's runs began"""
 
     @property
     def label(self) -> str:
@@ -72,24 +75,65 @@ def make_plan(
     An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder. `vary` maps
     keys such as model.norm to their values, as text. Raises UsageError for what does not fit together.
     """
-    if len(set(arms)) != len(arms):
-        raise UsageError(f"compare: an arm is named twice: {' '.join(arms)}")
+    _require_distinct_names(arms)
     jobs: list[tuple[str, Config]] = []
     recorded: list[tuple[str, Run]] = []
     for arm in arms:
-        if (Path(arm) / "manifest.json").is_file():
+        if _is_recorded(arm):
             if sets or vary:
                 raise UsageError(f"compare {arm}: a finished run cannot be changed by --set or --vary")
-            recorded.append((Path(arm).resolve().name, Run(Path(arm))))
+            recorded.append((_name_of(arm), Run(Path(arm))))
         else:
-            jobs += [(Path(arm).stem, made) for made in _configs(arm, config, sets, vary, num_seeds)]
+            jobs += [(_name_of(arm), made) for made in _configs(arm, config, sets, vary, num_seeds)]
+    _require_distinct_runs(jobs)
+    _require_one_way_to_run([made for _, made in jobs])
     digests = [f"{arm} {made.digest()}" for arm, made in jobs] + [str(run.folder) for _, run in recorded]
     folder = child(runs_dir, name or f"compare-{_hash8(*digests)}")
     return Plan(
         folder,
-        tuple(Job(arm, *_placed(arm, made, folder)) for arm, made in jobs),
+        tuple(Job(arm, *_placed(arm, made, folder), made.data) for arm, made in jobs),
         tuple(recorded),
     )
+
+
+def _is_recorded(arm: str) -> bool:
+    return (Path(arm) / "manifest.json").is_file()
+
+
+def _name_of(arm: str) -> str:
+    """What an arm is called: its word, its config without the ending, its folder's name."""
+    return Path(arm).resolve().name if _is_recorded(arm) else Path(arm).stem
+
+
+def _require_distinct_names(arms: Sequence[str]) -> None:
+    named: dict[str, str] = {}
+    for arm in arms:
+        name = _name_of(arm)
+        if name in named:
+            both = "is named twice" if named[name] == arm else f"and {named[name]} are both called {name}"
+            raise UsageError(f"compare: {arm} {both}; each arm needs a name of its own")
+        named[name] = arm
+
+
+def _require_distinct_runs(jobs: Sequence[tuple[str, Config]]) -> None:
+    (most, times), *_ = Counter((arm, made.digest()) for arm, made in jobs).most_common(1) or [(None, 0)]
+    if times > 1:
+        arm, made = next(job for job in jobs if (job[0], job[1].digest()) == most)
+        raise UsageError(
+            f"compare: {arm}, depth {made.model.depth}, seed {made.seed} is asked for {times} times; "
+            "name each value of an axis once, and seeds with --seeds alone"
+        )
+
+
+def _require_one_way_to_run(configs: Sequence[Config]) -> None:
+    """All runs of a comparison are executed alike, or what differs might be rounding."""
+    for key in RunSection.model_fields:
+        values = list(dict.fromkeys(str(getattr(made.run, key)) for made in configs))
+        if len(values) > 1:
+            raise UsageError(
+                f"compare: run.{key} is {' and '.join(values)}: all runs of a comparison are executed alike; "
+                "say it once with --set, or make two comparisons"
+            )
 
 
 def _configs(
@@ -136,7 +180,8 @@ def _names(keys: Sequence[str], sets: Sequence[str]) -> bool:
 
 def _placed(arm: str, config: Config, folder: Path) -> tuple[Config, Path]:
     """The config named after its place, `ARM-dDEPTH-sSEED-HASH8`, and that place."""
-    name = f"{arm[:40]}-d{config.model.depth}-s{config.seed}-{config.digest()[:8]}"
+    called = re.sub(r"[^A-Za-z0-9._-]", "-", arm[:40])
+    name = f"{called}-d{config.model.depth}-s{config.seed}-{config.digest()[:8]}"
     return config.model_validate({**config.model_dump(), "name": name}), child(folder, name)
 
 

@@ -31,24 +31,34 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
     if not (folder / "manifest.json").exists():
         num_images = config.optim.steps * config.optim.batch_size
         return spread(planned or resolve(config.run, num_images=num_images), config, here)
-    manifest = Run(folder).manifest
-    recorded = manifest["execution"]
-    execution = Execution(**{key: recorded[key] for key in Execution._fields if key in recorded})
+    run = Run(folder)
+    execution = recorded_execution(run)
     if execution.devices != here.size:
         raise ResourceError(
             f"{folder}: began with --devices {execution.devices}, and {here.size} would train it here; "
             "bits would differ: use as many, or start a new run"
         )
-    if manifest["versions"] != versions():
-        raise ResourceError(
-            f"{folder}: began with {_named(manifest['versions'])}, here is {_named(versions())}; "
-            "bits would differ: install those, or start a new run"
-        )
+    require_same_versions(run)
     if execution.device == "cuda" and not torch.cuda.is_available():
         raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
     if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
     return execution
+
+
+def recorded_execution(run: Run) -> Execution:
+    """Return how a run is executed, by its manifest."""
+    recorded = run.manifest["execution"]
+    return Execution(**{key: recorded[key] for key in Execution._fields if key in recorded})
+
+
+def require_same_versions(run: Run) -> None:
+    """Raise ResourceError (exit 6) where other versions began the run: bits would differ."""
+    if run.manifest["versions"] != versions():
+        raise ResourceError(
+            f"{run.folder}: began with {_named(run.manifest['versions'])}, here is {_named(versions())}; "
+            "bits would differ: install those, or start a new run"
+        )
 
 
 def begin(

@@ -60,8 +60,8 @@ def _in_turn(jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Das
         if stop():
             break
         name = names[job.folder]
-        data = job.config.data
-        if failure := carry_out(job, name, partial(splits_of, data), execution, stop=stop, show=show):
+        images = partial(splits_of, job.data)
+        if failure := carry_out(job, name, images, execution, stop=stop, show=show):
             failures.append(failure)
             for line in failure.lines:
                 show.say(line)

@@ -48,7 +48,7 @@ def side_by_side(
 ) -> list[Failure]:
     """Carry out the jobs, each on the first device that is free. devices: see `local`."""
     names = labels(jobs)
-    tasks = [Task(job, names[job.folder], as_loaded(job.config.data), execution) for job in jobs]
+    tasks = [Task(job, names[job.folder], as_loaded(job.data), execution) for job in jobs]
     crew = _Crew(tasks, devices[: len(tasks)], stop, show)
     try:
         with stop.heeding():

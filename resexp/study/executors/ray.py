@@ -93,12 +93,12 @@ class _OnRay:
         needs = self._needs(execution.threads, execution.device)
         train = _remote(_train, **needs, max_retries=LOST_WORKERS)
         # In a list Ray hands out the reference and not the images: a process fetches them once.
-        images = {data: [ray.put(splits_of(data))] for data in dict.fromkeys(job.config.data for job in jobs)}
+        images = {data: [ray.put(splits_of(data))] for data in dict.fromkeys(job.data for job in jobs)}
         names, begun, failures = labels(jobs), set[str](), list[Failure]()
         running: dict[ObjectRef[Failure | None], Job] = {}
         for job in jobs:
             elsewhere = job._replace(folder=job.folder.resolve())
-            arguments = (elsewhere, names[job.folder], images[job.config.data], execution, versions(), board)
+            arguments = (elsewhere, names[job.folder], images[job.data], execution, versions(), board)
             running[train.remote(*arguments)] = job
         with stop.heeding():
             asked = False
