@@ -96,3 +96,16 @@ def test_the_answer_needs_the_whole_interval(
 
     measured = {name: of(main if name == MAIN else other) for name in NETS}
     assert judge(measured, 0.0045)[0] == answer
+
+
+def test_normalisation_is_blamed_only_where_all_others_lack_it() -> None:
+    def sentence(*refuted: str) -> str:
+        shares = {name: 2.0 if name in refuted else 97.0 for name in NETS}
+        measured = {n: Measurement("", s, (s - 1, s + 1), 5, "%") for n, s in shares.items()}
+        return judge(measured, 0.0045)[1]
+
+    without = [name for name in NETS if name.startswith("no norm")]
+    with_norm = next(name for name in NETS if name != MAIN and name not in without)
+    assert sentence(*without).startswith("Only with normalisation.")
+    assert "normalisation" not in sentence(with_norm)
+    assert "normalisation" not in sentence(*without, with_norm)

@@ -17,7 +17,7 @@ import pytest
 from resexp.errors import RunFolderError
 from resexp.views import report as report_module
 from resexp.views.cell import smoothed
-from resexp.views.headlines import size
+from resexp.views.headlines import cell_words, size
 from resexp.views.report import write_report
 from resexp.views.series import line
 
@@ -176,6 +176,28 @@ def test_one_seed_is_called_one_seed_and_has_no_band(folder: Path) -> None:
     for caption in page_of(folder).texts["figcaption"]:
         assert "one seed" in caption
         assert "band" not in caption
+
+
+def test_seeds_are_counted_for_each_arm(folder: Path) -> None:
+    keep_runs(folder, lambda row: row["seed"] == (row["arm"] == "plain"))
+    write_report(folder)
+    assert "8 runs, one seed each: depth 8 and 14" in page_of(folder).text
+
+
+def test_a_layer_that_was_not_finite_at_one_step_is_left_blank_there(folder: Path) -> None:
+    keep_runs(folder, lambda row: row["seed"] == 0 and row["depth"] == 8)
+    path = folder / "plain-d8-none-s0" / "profile.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[-1]["outputs"][1]["norm"] = None
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    before = len(pictures_of(folder))
+    write_report(folder)
+    assert len(pictures_of(folder)) < before  # one depth of two
+    assert "What could not be read" not in page_of(folder).texts["h2"]
+
+
+def test_any_value_of_an_axis_has_words() -> None:
+    assert cell_words({"norm": "none", "milestones": [1, 2]}) == "no normalisation, milestones [1, 2]"
 
 
 def test_names_are_escaped(folder: Path) -> None:

@@ -91,6 +91,15 @@ def test_where_every_seed_is_stuck_their_range_stands_for_the_mean() -> None:
     assert only_row(stuck[0])[1]["final loss"] == "2.310"
 
 
+def test_a_zero_is_a_number() -> None:
+    _, texts = only_row(entry(test_accuracy=0.0), entry(seed=1, test_accuracy=0.5))
+    assert next(text for text in texts.values() if "%" in text).startswith("25.0% [")
+    _, texts = only_row(entry(test_accuracy=0.0))
+    assert "0.0%" in texts.values()
+    stuck = [entry(fate="stuck", seed=k, test_accuracy=k / 2) for k in range(2)]
+    assert "0.0% to 50.0%" in only_row(*stuck)[1].values()
+
+
 def test_underflow_is_called_by_its_name() -> None:
     _, texts = only_row(entry(gradient_first=0.0, gradient_last=3e-5, transport_initial=0.0))
     assert texts["gradient first / last"] == "underflow / 3.0e-5"

@@ -187,14 +187,13 @@ def judge(measured: dict[str, Measurement], counted: float) -> tuple[Answer, str
     )
     if refuted:
         parts = " and ".join(f"{measured[name].mean:.1f}% ({name})" for name in refuted)
-        sentence = (
-            "Only with normalisation. "
-            + sentence
-            + (
-                " That is the doing of the normalisation and the weights, not of the shortcuts alone: "
-                f"elsewhere the same lengths carry {parts}."
+        if all(name.startswith("no norm") for name in refuted):
+            sentence = (
+                f"Only with normalisation. {sentence} That is the doing of the normalisation and the "
+                f"weights, not of the shortcuts alone: elsewhere the same lengths carry {parts}."
             )
-        )
+        else:
+            sentence = f"Not in every net. {sentence} Elsewhere the same lengths carry {parts}."
     if main.interval is None:
         sentence += f" One seed has no {CONFIDENCE:.0%} interval."
     return answers[words[MAIN]], sentence

@@ -8,6 +8,7 @@ from typing import Any
 
 from resexp.claims.catalogue import CLAIMS, SEEDS
 from resexp.claims.finding import Finding
+from resexp.records.admission import admit_kind
 from resexp.records.folder import ensure, locked, write_atomic, write_json
 from resexp.training.beginning import versions
 from resexp.views.claims_page import write_page
@@ -29,6 +30,7 @@ def run_claims(
     for name in names:
         seeds = list(range(num_seeds or SEEDS[name]))
         with locked(root / name):
+            admit_kind(root / name, "claim")
             watch(name, 0.0)
             finding = CLAIMS[name](seeds, lambda done, name=name: watch(name, done))
             documents.append(write_finding(root / name, finding))

@@ -146,18 +146,22 @@ def _frames(
 
 
 def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
-    grids: dict[str, tuple[Line, list[int], np.ndarray]] = {}
+    grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
     for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
         own = [(entry, curves) for entry, curves in read if entry.row["arm"] == arm]
         columns = {step: found[0] for step in steps if (found := _profile(own, step))}
         if columns:
+            # A layer that was not finite at some step has no size there, and stays blank.
+            layers = np.unique(np.concatenate([column.x for column in columns.values()]))
+            sizes = np.full((len(layers), len(columns)), np.nan)
+            for k, column in enumerate(columns.values()):
+                sizes[np.searchsorted(layers, column.x), k] = column.middle
             with np.errstate(divide="ignore"):
-                decades = np.log10(np.stack([column.middle for column in columns.values()], axis=1))
-            grids[arm] = next(iter(columns.values())), list(columns), decades
+                grids[arm] = next(iter(columns.values())), list(columns), layers, np.log10(sizes)
     finite = [np.abs(grid[np.isfinite(grid)]).max(initial=0.0) for *_, grid in grids.values()]
     limit = max(1.0, math.ceil(max(finite, default=0.0)))
-    for arm, (first, probed, grid) in grids.items():
-        picture = heat_panel(first.x, probed, grid, limit=limit)
+    for arm, (first, probed, layers, grid) in grids.items():
+        picture = heat_panel(layers, probed, grid, limit=limit)
         text = (
             f"{arm}: size of dE/dx by layer and step, in units of the last block's. At the stem "
             f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."

@@ -51,9 +51,8 @@ def claims_page(findings: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
     parts += [_claim(folder, document) for folder, document in findings]
     parts.append(
         footer(
-            "Numbers are means over seeds with their 95% t interval in brackets; each seed draws its own "
-            "data and its own weights, and the networks of one seed begin with the same weights. Made by "
-            "`resexp claims`; finding.json beside this page holds every number for every seed."
+            "Numbers are means over seeds with their 95% t interval in brackets. Made by `resexp claims`; "
+            "finding.json in the folder of each claim, beside this page, holds every number for every seed."
         )
     )
     return page(TITLE, parts)

@@ -43,7 +43,7 @@ class Finding(NamedTuple):
 def cell_words(cell: Row) -> str:
     """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
     words = {"norm": NORMS, "init": INITS}
-    return ", ".join(words.get(key, {}).get(value, f"{key} {value}") for key, value in cell.items())
+    return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
 
 
 def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ def lead(entries: Sequence[Entry]) -> str:
     count = f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}"
     configs = [entry.config for entry in entries if entry.config]
     manifests = [entry.manifest for entry in entries if entry.manifest]
-    seeds = len({row["seed"] for row in rows})
+    arms = {row["arm"] for row in rows}
+    seeds = sorted({len({row["seed"] for row in rows if row["arm"] == arm}) for arm in arms})
     depths = sorted({row["depth"] for row in rows})
     parts = [f"depth {joined(depths)}"]
     if configs:
@@ -32,7 +33,7 @@ def lead(entries: Sequence[Entry]) -> str:
     )
     data = joined(manifest["data"]["label"] for manifest in manifests)
     tail = f", trained on {images} images of {data}" if manifests else ""
-    each = "one seed each" if seeds == 1 else f"{seeds} seeds each"
+    each = "one seed each" if seeds == [1] else f"{joined(seeds)} seeds each"
     return f"{count}, {each}: {', '.join(parts)}{tail}."
 
 

@@ -197,10 +197,14 @@ def _seeds(row: Row) -> str:
 
 def _with_interval(key: str, text: Callable[[float], str]) -> Callable[[Row], str]:
     def read(row: Row) -> str:
-        mean, low, high = (row[name] and text(row[name]) for name in (key, f"{key}_low", f"{key}_high"))
-        if mean and low:
-            return f"{mean} [{low}, {high}]"
-        return mean or (low if low == high else f"{low} to {high}") or NOTHING
+        mean, low, high = (
+            None if row[name] is None else text(row[name]) for name in (key, f"{key}_low", f"{key}_high")
+        )
+        if mean is not None:
+            return mean if low is None else f"{mean} [{low}, {high}]"
+        if low is None:
+            return NOTHING
+        return low if low == high else f"{low} to {high}"
 
     return read
 

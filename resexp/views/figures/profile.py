@@ -90,7 +90,7 @@ def step_figure(row: Row, *, kind: str, title: str) -> Figure:
     split = [output for output in outputs if output["shortcut_share"] is not None]
     height = 4.6 if split else 2.8
     figure = Figure(figsize=(4.0, height))
-    figure.subplots_adjust(left=0.19, right=0.98, bottom=0.5 / height, top=1 - 0.28 / height, hspace=0.08)
+    figure.subplots_adjust(left=0.19, right=0.98, bottom=0.5 / height, top=1 - 0.44 / height, hspace=0.08)
     upper, *lower = figure.subplots(2 if split else 1, 1, squeeze=False, sharex=True).flat
     points = [_point(output, outputs[-1]) for output in outputs]
     dress(upper)
