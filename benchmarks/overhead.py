@@ -63,7 +63,7 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
         net, row = engines["with norms"].copy_of_net(), {}
         found["probe"].append(seconds(lambda net=net, row=row: row.update(gradient_profile(net, batch))))
         row["step"] = 0
-        found["picture"].append(seconds(lambda row=row: size_picture(row, configs["with norms"])))
+        found["picture"].append(seconds(lambda row=row: size_picture(row, configs["with norms"], "noise")))
     how = f"{execution.device}, {execution.precision}, {execution.mode}, {execution.threads} threads"
     print(f"{how}, torch {torch.__version__}, {rounds} rounds of {steps} steps, depth {depth}, batch 128")
     return found

@@ -7,7 +7,7 @@ import pytest
 
 from resexp.data import crayons
 from resexp.data.figures import FIGURES, POINTS
-from resexp.data.strokes import draw_strokes, paper_grain, pressure_field, squiggle_points, wax
+from resexp.data.strokes import draw_strokes, paper_grain, pressure_field, wax
 
 
 @pytest.fixture(scope="module")
@@ -94,19 +94,12 @@ def test_ink_is_full_in_a_stroke_and_none_beyond_it() -> None:
 
 
 def test_strokes_leave_the_sheet_as_on_a_larger_one() -> None:
-    points = squiggle_points(np.random.default_rng(1), 4, size=48)
+    across = np.linspace(6, 42, 64)
+    heights = np.random.default_rng(1).uniform(9, 39, (4, 1))
+    points = np.stack(np.broadcast_arrays(across, heights + 6 * np.sin(across / 4)), axis=-1)
     small = draw_strokes(points - 12, 2.0, size=24)
     assert np.array_equal(small, draw_strokes(points, 2.0, size=48)[:, 12:36, 12:36])
     assert not draw_strokes(points + 1e6, 2.0).any()
-
-
-def test_squiggles_stay_on_the_sheet_and_run_from_left_to_right() -> None:
-    points = squiggle_points(np.random.default_rng(0), 100, size=32, points=64)
-    assert points.shape == (100, 64, 2)
-    assert (points > 0).all()
-    assert (points < 32).all()
-    assert (np.diff(points[..., 0], axis=1) > 0).all()
-    assert np.array_equal(points, squiggle_points(np.random.default_rng(0), 100, size=32, points=64))
 
 
 def test_grain_tiles_and_breaks_a_light_line_more_than_a_firm_one() -> None:

@@ -112,6 +112,9 @@ def test_a_diverged_command_is_recorded_and_ends_with_5_each_time(work: Path) ->
         "diverged at step 1, learning rate 1e+30: loss not finite, first in" in first.stderr.splitlines()[-1]
     )
     assert "diverged already; nothing to do" in one_line(again.stderr)
+    rows = [json.loads(ended.stdout.rpartition("\n]")[0] + "]") for ended in (first, again)]
+    assert rows[0] == rows[1]
+    assert rows[0][0]["status"] == "diverged"
     result = json.loads((work / "runs/diverged/result.json").read_text(), parse_constant=pytest.fail)
     assert result["status"] == "diverged"
     assert result["fault"]["step"] == 1

@@ -11,7 +11,7 @@ from benchmarks.words import NETS, measured
 from resexp.cli import app
 from resexp.config import Config
 from resexp.data.splits import Splits
-from resexp.errors import UsageError
+from resexp.errors import RunFolderError, UsageError
 from resexp.findings.slope import slope
 from resexp.findings.theory import layer_factor
 from resexp.nets.network import build
@@ -198,3 +198,9 @@ def test_the_command_leaves_a_table_a_figure_and_a_manifest(
         ("plain", "default"),
         ("residual", "default"),
     ]
+    named = [*words, "--name", folder.name]
+    app(named, standalone_mode=False)
+    before = (folder / "gradients.json").read_bytes()
+    with pytest.raises(RunFolderError, match=r"another command measured .*; choose another --name"):
+        app([*named, "--seeds", "1"], standalone_mode=False)
+    assert (folder / "gradients.json").read_bytes() == before

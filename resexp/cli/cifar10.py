@@ -22,8 +22,8 @@ def fetch(root: Annotated[Path, typer.Option(help="Where CIFAR-10 goes.")] = Pat
             if expected:
                 show.update("CIFAR-10, % received", Fraction(received / expected))
 
-        fetch_cifar10(root, progress=progress)
-    note(f"{root}: CIFAR-10 is there and its checksums are right")
+        said = fetch_cifar10(root, progress=progress)
+    note(said)
 
 
 def verify(root: Annotated[Path, typer.Option(help="Where CIFAR-10 lies.")] = Path("data")) -> None:
@@ -33,5 +33,4 @@ def verify(root: Annotated[Path, typer.Option(help="Where CIFAR-10 lies.")] = Pa
     """
     from resexp.data.cifar10 import verify as verify_cifar10
 
-    verify_cifar10(root)
-    note(f"{root}: CIFAR-10 is there and its checksums are right")
+    note(verify_cifar10(root))

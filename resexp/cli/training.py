@@ -18,7 +18,7 @@ from resexp.cli.options import (
     sets_of,
 )
 from resexp.cli.printing import note
-from resexp.errors import Exit, RunFolderError, UsageError
+from resexp.errors import Diverged, Exit, RunFolderError, UsageError
 
 if TYPE_CHECKING:
     from resexp.config import Config, DataSection
@@ -95,7 +95,11 @@ def train(
         elif launching:
             _check(folder, made, num)
         else:
-            _train(folder, made, Run(folder).data_section if admission == "resume" else made.data)
+            try:
+                _train(folder, made, Run(folder).data_section if admission == "resume" else made.data)
+            except Diverged:
+                show_runs([Run(folder)], json_)
+                raise
         if not launching:
             show_runs([Run(folder)], json_)
             if Run(folder).status == "diverged":

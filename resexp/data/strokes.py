@@ -15,21 +15,6 @@ BEYOND = 8
 BLOCK = 100
 
 
-def squiggle_points(chance: np.random.Generator, num: int, *, size: float = 32, points: int = 64) -> Floats:
-    """Return `num` smooth random lines that cross the sheet from left to right: [num, points, 2], x and y.
-
-    Each is a sum of three waves of falling height, at most 0.3 of the sheet above or below its middle.
-    """
-    t = np.linspace(0, 1, points)
-    waves = np.arange(1, 4) + 0.8 * chance.random((num, 3))
-    phases = 2 * np.pi * chance.random((num, 3))
-    heights = (0.3 + 0.7 * chance.random((num, 3))) / np.array([1.0, 1.6, 2.4])
-    angles = 2 * np.pi * waves[:, :, None] * t + phases[:, :, None]
-    y = (heights[:, :, None] * np.sin(angles)).sum(1) / heights.sum(1, keepdims=True)
-    x = np.broadcast_to(0.12 + 0.76 * t, y.shape)
-    return np.stack([x, 0.5 + 0.3 * y], axis=-1).astype(np.float32) * np.float32(size)
-
-
 def pressure_field(
     points: ArrayLike, radius: ArrayLike, *, size: int = 32, pressure: ArrayLike = 1.0
 ) -> Floats:

@@ -57,13 +57,22 @@ def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
     return began_with
 
 
-def admit_kind(folder: Path, kind: str) -> None:
-    """Raise RunFolderError where `folder`, whose lock is held, holds something else than a `kind`."""
+def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
+    """Raise RunFolderError where `folder`, whose lock is held, holds something else than a `kind`.
+
+    question: what names what was asked; the answer to another one is not overwritten.
+    """
     manifest = folder / "manifest.json"
     if not manifest.exists():
         _refuse_foreign(folder, kind)
-    elif (found := read_json(manifest).get("kind")) != kind:
-        raise RunFolderError(f"{folder}: holds a {found}, not a {kind}; choose another --name")
+        return
+    found = read_json(manifest)
+    if found.get("kind") != kind:
+        raise RunFolderError(f"{folder}: holds a {found.get('kind')}, not a {kind}; choose another --name")
+    if question is not None and found.get("question") != question:
+        raise RunFolderError(
+            f"{folder}: holds what another command measured ({found.get('command')}); choose another --name"
+        )
 
 
 def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:

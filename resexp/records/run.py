@@ -15,6 +15,8 @@ from resexp.records.folder import is_locked
 NEEDED: dict[tuple[str, ...], type] = {
     ("config_digest",): str,
     ("data", "name"): str,
+    ("data", "label"): str,
+    ("data", "num_classes"): int,
     ("data", "fingerprint"): str,
     ("execution", "device"): str,
     ("execution", "precision"): str,
@@ -24,6 +26,7 @@ NEEDED: dict[tuple[str, ...], type] = {
     ("versions", "resexp"): str,
     ("versions", "torch"): str,
     ("layers",): list,
+    ("parameters",): int,
 }
 """What a manifest must hold for the run to go on or be compared."""
 

@@ -19,13 +19,16 @@ class Board:
     pictures that are drawn from there on.
     """
 
-    def __init__(self, folder: Path, config: Config, layers: Sequence[str], *, purge_step: int) -> None:
+    def __init__(
+        self, folder: Path, config: Config, layers: Sequence[str], *, data: str, purge_step: int
+    ) -> None:
         self._config = config
+        self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
-            self._events.summaries(0, *opening(config))
+            self._events.summaries(0, *opening(config, data))
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Draw a row of metrics.jsonl."""
@@ -51,10 +54,10 @@ class Board:
         """Draw a row of profile.jsonl."""
         self._profile.append(dict(row))
         self._draw(row["step"], profile_scalars(self._profile[-1]))
-        self._events.summaries(row["step"], size_picture(self._profile[-1], self._config))
+        self._events.summaries(row["step"], size_picture(self._profile[-1], self._config, self._data))
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row["step"] == self._config.optim.steps:
-            self._events.summaries(row["step"], heat_picture(self._profile, self._config))
+            self._events.summaries(row["step"], heat_picture(self._profile, self._config, self._data))
 
     def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
         self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))

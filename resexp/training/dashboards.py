@@ -69,11 +69,11 @@ Black is underflow.
 """
 
 
-def opening(config: Config) -> list[Summary]:
+def opening(config: Config, data: str) -> list[Summary]:
     """Return what is shown from the start: layout, words, settings."""
     named = {key: getattr(config.model, key) for key in SETTINGS}
     optim = config.optim
-    settings = {**named, "seed": config.seed, "data": config.data.name, "lr": optim.lr, "steps": optim.steps}
+    settings = {**named, "seed": config.seed, "data": data, "lr": optim.lr, "steps": optim.steps}
     experiment, start, _ = hparams(settings, dict.fromkeys(METRICS, 0.0))
     return [custom_scalars(LAYOUT), text("how_to_read", HOW_TO_READ), experiment, start]
 
@@ -95,15 +95,15 @@ def profile_scalars(row: Row) -> dict[str, float]:
     return scalars
 
 
-def size_picture(row: Row, config: Config) -> Summary:
+def size_picture(row: Row, config: Config, data: str) -> Summary:
     """Return the picture of one row of profile.jsonl."""
-    title = f"{_title(config)}, step {row['step']:,}"
+    title = f"{_title(config)}, step {row['step']:,}\n{data}"
     return _picture("profile/size", step_figure(row, kind=config.model.kind, title=title))
 
 
-def heat_picture(rows: Sequence[Row], config: Config) -> Summary:
+def heat_picture(rows: Sequence[Row], config: Config, data: str) -> Summary:
     """Return the picture of all rows of profile.jsonl."""
-    return _picture("profile/heat_map", heat_figure(rows, title=_title(config)))
+    return _picture("profile/heat_map", heat_figure(rows, title=f"{_title(config)}\n{data}"))
 
 
 def _title(config: Config) -> str:

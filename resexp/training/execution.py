@@ -50,7 +50,7 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
     """Return how a run of `num_images` images (steps times batch size) is executed on this machine.
 
     Depends on the config, the planned length and the machine alone, never on a stopwatch, so all arms of a
-    comparison get the same answer. Raises ResourceError (exit 6) for a device or precision that is not here.
+    comparison get the same answer. Raises ResourceError (exit 6) for a device that is not here.
     """
     reasons = []
     device = run.device

@@ -22,11 +22,17 @@ class Journal:
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
     digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
-    on validation images with its step.
+    on validation images with its step. `data` is what TensorBoard calls the images.
     """
 
     def __init__(
-        self, folder: Path, config: Config, layers: Sequence[str], state: Mapping[str, Any] | None
+        self,
+        folder: Path,
+        config: Config,
+        layers: Sequence[str],
+        state: Mapping[str, Any] | None,
+        *,
+        data: str,
     ) -> None:
         self.config = config
         self.layers = layers
@@ -41,7 +47,7 @@ class Journal:
                 opened.enter_context(Lines(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
                 for name in ("metrics", "profile")
             )
-            self._board = Board(folder, config, layers, purge_step=len(self.losses))
+            self._board = Board(folder, config, layers, data=data, purge_step=len(self.losses))
             opened.callback(self._board.close)
             self._files = opened.pop_all()
         self._draw_again(len(self.losses))

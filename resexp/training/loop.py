@@ -94,7 +94,7 @@ def _run(
     group.share(engine.state())
     with (
         group.leading(),
-        closing(Journal(folder, config, layers, state)) as journal,
+        closing(Journal(folder, config, layers, state, data=splits.label)) as journal,
         Lines(folder / "timing.jsonl") as timing,
         stop.heeding(),
     ):
@@ -147,9 +147,10 @@ def _train(
             for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
         if stopping and engine.step < steps:
-            raise stop.error(
-                f"{folder}: stopped after step {engine.step} of {steps} and saved; add --resume auto to go on"
+            done = (
+                f"after step {engine.step} of {steps} and saved" if engine.step else "before its first step"
             )
+            raise stop.error(f"{folder}: stopped {done}; add --resume auto to go on")
     return None
 
 
