@@ -20,6 +20,7 @@ from resexp.findings.statistics import Estimate, Interval, mean_estimate
 from resexp.findings.verdict import Transport, Word, transport
 from resexp.nets.network import build
 from resexp.probes.profile import gradient_profile
+from resexp.records.summary import first_over_last
 from resexp.views.figures.trained_claims import cells_figure
 
 DEPTH, WIDTH = 20, 8
@@ -131,9 +132,8 @@ def first_of(images: Dataset, num: int) -> Dataset:
 def ratio(model: Mapping[str, Any], images: Dataset, seed: int) -> float | None:
     """Return T of the untrained net: |dE/dx| at the stem's output over that at the last block's, float64."""
     net = build(seed=seed, num_classes=images.num_classes, depth=DEPTH, width=WIDTH, **model).double().train()
-    outputs = gradient_profile(net, render(images, in_place(sample(len(images.labels), PROBE))))["outputs"]
-    first, last = outputs[0]["norm"], outputs[-1]["norm"]
-    return first / last if last else None
+    probed = gradient_profile(net, render(images, in_place(sample(len(images.labels), PROBE))))
+    return first_over_last(probed["outputs"])
 
 
 def _number(value: float) -> float | None:

@@ -43,8 +43,8 @@ def summarize(
         **{key: last.get(key) for key in scores if key in last or not key.startswith("validation")},
         "gradient": _ends(layers, first.get("gradient_norm")),
         "transport": {
-            "initial": _transport(profile[0]) if profile else None,
-            "final": _transport(profile[-1]) if profile and not diverged else None,
+            "initial": first_over_last(profile[0]["outputs"]) if profile else None,
+            "final": first_over_last(profile[-1]["outputs"]) if profile and not diverged else None,
         },
         "curve": _thinned(losses),
         "fault": faults[0] if faults else None,
@@ -61,9 +61,12 @@ def _ends(layers: Sequence[str], norms: Sequence[float] | None) -> dict[str, Any
     }
 
 
-def _transport(row: Mapping[str, Any]) -> float | None:
-    """First over last norm of dE/dx; None where the last one is zero, or one of them is not finite."""
-    first, last = row["outputs"][0]["norm"], row["outputs"][-1]["norm"]
+def first_over_last(outputs: Sequence[Mapping[str, Any]]) -> float | None:
+    """Return T, the norm of dE/dx at the stem over that at the last block, from a row of profile.jsonl.
+
+    None where the last one is zero, or one of them is not finite.
+    """
+    first, last = outputs[0]["norm"], outputs[-1]["norm"]
     return first / last if last and first is not None else None
 
 

@@ -13,6 +13,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
 
 from resexp.config import Config
 from resexp.findings.slope import slope
+from resexp.records.summary import first_over_last
 from resexp.views.figures.pixels import to_pixels
 from resexp.views.figures.profile import heat_figure, step_figure
 
@@ -85,11 +86,11 @@ def closing() -> list[Summary]:
 
 def profile_scalars(row: Row) -> dict[str, float]:
     """Return the numbers that a row of profile.jsonl boils down to."""
-    first, last = row["outputs"][0], row["outputs"][-1]
-    scalars = {"gradient/underflow": first["zeros"] / first["count"]}
-    if first["norm"] is not None and last["norm"]:
-        scalars["gradient/first_over_last"] = first["norm"] / last["norm"]
-    steepness = slope(row["outputs"])
+    outputs = row["outputs"]
+    scalars = {"gradient/underflow": outputs[0]["zeros"] / outputs[0]["count"]}
+    transport, steepness = first_over_last(outputs), slope(outputs)
+    if transport is not None:
+        scalars["gradient/first_over_last"] = transport
     if steepness is not None:
         scalars["gradient/slope"] = steepness
     return scalars
