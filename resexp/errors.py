@@ -1,5 +1,6 @@
 """Exit codes, and the one exception that becomes one line on stderr."""
 
+import errno
 from enum import IntEnum
 
 
@@ -82,6 +83,8 @@ def as_told(error: Exception) -> tuple[Exit, tuple[str, ...]]:
         return error.code, error.lines
     if isinstance(error, MemoryError):
         return Exit.RESOURCES, ("out of memory",)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Exit.RESOURCES, (f"{error.filename or 'output'}: no space left",)
     first_line = str(error).partition("\n")[0]
     why = f"a bug in resexp: {type(error).__name__}: {first_line}; `resexp --debug COMMAND` shows where"
     return Exit.BUG, (why,)

@@ -1,6 +1,7 @@
 """An existing run is never overwritten, and a damaged one is said to be."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,22 @@ from resexp.records.run import Run, scan
 MANIFEST: dict[str, Any] = {
     "kind": "run",
     "config_digest": tiny_config().digest(),
-    "data": {"name": "crayons", "fingerprint": "0"},
+    "data": {"name": "crayons", "label": "crayons (drawn)", "fingerprint": "0", "num_classes": 10},
     "execution": {"device": "cpu", "precision": "float32", "mode": "eager", "threads": 1, "reason": ""},
     "versions": {"resexp": "0", "torch": "0"},
     "layers": ["stem.conv"],
+    "parameters": 1,
+}
+RESULT: dict[str, Any] = {
+    "status": "finished",
+    "steps": 12,
+    "final_loss": 2.3,
+    "loss_area": 2.3,
+    "train_accuracy": 0.1,
+    "test_accuracy": 0.1,
+    "gradient": None,
+    "transport": {"initial": None, "final": None},
+    "curve": {"step": [], "loss": []},
 }
 
 
@@ -40,7 +53,7 @@ def test_an_unfinished_run_goes_on_when_asked(folder: Path) -> None:
 
 @pytest.mark.parametrize("status", ["finished", "diverged"])
 def test_an_ended_run_is_left_alone(status: str, folder: Path) -> None:
-    write_json(folder / "result.json", {"status": status})
+    write_json(folder / "result.json", {**RESULT, "status": status})
     assert admit(folder, tiny_config(), resume=False) == "finished"
     assert Run(folder).status == status
 
@@ -119,8 +132,11 @@ def test_a_damaged_config_is_said(damage: bytes, folder: Path) -> None:
         admit(folder, tiny_config(), resume=True)
 
 
-def test_a_damaged_result_is_said(folder: Path) -> None:
-    (folder / "result.json").write_text("{")
+@pytest.mark.parametrize(
+    "damage", ["{", "{}", *(json.dumps({**RESULT, key: ["abc"]}) for key in RESULT)], ids=str
+)
+def test_a_damaged_result_is_said(damage: str, folder: Path) -> None:
+    (folder / "result.json").write_text(damage)
     with pytest.raises(RunFolderError, match=r"result\.json: damaged"):
         admit(folder, tiny_config(), resume=True)
 
@@ -131,5 +147,7 @@ def test_one_damaged_folder_never_hides_the_others(folder: Path) -> None:
         (folder / name / "config.yaml").write_text(write(tiny_config()))
         write_json(folder / name / "manifest.json", MANIFEST)
     (folder / "b" / "manifest.json").write_text("{")
+    write_json(folder / "a" / "manifest.json", {})
+    os.mkfifo(folder / "result.json")
     found = {run.folder.name: fault is None for run, fault in scan(folder)}
-    assert found == {folder.name: True, "a": True, "b": False, "c": True}
+    assert found == {folder.name: False, "a": False, "b": False, "c": True}

@@ -56,6 +56,11 @@ def test_version_is_the_packages(tmp_path: Path) -> None:
         (["validate"], 2, "CONFIG"),
         (["report", "nowhere"], 4, "nowhere"),
         (["train", "--resume", "nowhere"], 4, "nowhere"),
+        (["validate", ""], 2, "after validate is empty"),
+        (["runs", "--runs-dir", ""], 2, "after --runs-dir is empty"),
+        (["runs", "--runs-dir="], 2, "--runs-dir is empty"),
+        (["board", "--host", "", "--runs-dir", "."], 2, "after --host is empty"),
+        (["board", "--host", "nobody.invalid", "--runs-dir", "."], 2, "--host nobody.invalid"),
         (["board", "--runs-dir", "nowhere"], 2, "no such folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
@@ -71,7 +76,18 @@ def test_bad_input_gets_one_clear_line_and_its_code(
 
 
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    assert "Traceback" in command("--debug", "validate", "nowhere.yaml", cwd=tmp_path).stderr
+    ended = command("--debug", "validate", "nowhere.yaml", cwd=tmp_path)
+    assert "Traceback" in ended.stderr
+    assert ended.returncode == command("validate", "nowhere.yaml", cwd=tmp_path).returncode == 2
+
+
+def test_a_full_disk_behind_stdout_is_said(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "resexp", "configs"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 6
+    assert ended.stderr == "output: no space left\n"
 
 
 def test_json_is_one_document_on_stdout(tmp_path: Path) -> None:

@@ -101,6 +101,14 @@ def test_runs_that_began_differently_are_not_compared(
         bring_about(planned("plain", "residual"), local())
 
 
+def test_a_comparison_grows_and_never_loses_a_run(planned: Planned) -> None:
+    bring_about(planned("plain"), local())
+    ended = bring_about(planned("plain", "residual"), local())
+    with pytest.raises(RunFolderError, match="another comparison; not asked for now: plain-d5-s0-"):
+        bring_about(planned("residual"), local())
+    assert (ended.folder / "comparison.json").read_bytes() == ended.document
+
+
 def test_what_has_begun_decides_how_the_others_are_executed(planned: Planned) -> None:
     assert as_begun(planned("plain").jobs)[1] is None
     plan = planned("plain")

@@ -204,3 +204,16 @@ def test_the_command_leaves_a_table_a_figure_and_a_manifest(
     with pytest.raises(RunFolderError, match=r"another command measured .*; choose another --name"):
         app([*named, "--seeds", "1"], standalone_mode=False)
     assert (folder / "gradients.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("sets", "vary", "said"),
+    [
+        ([], {"optim.lr": ["0.1", "0.2"]}, "nothing is trained here"),
+        ([], {"model.norm": ["none", "none"]}, "none is named 2 times"),
+        (["model.norm=batch"], {"model.norm": ["none"]}, "both --set and an axis"),
+    ],
+)
+def test_an_axis_that_would_say_nothing_is_refused(sets: list[str], vary: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        grid(None, sets, vary)

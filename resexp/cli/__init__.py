@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import traceback
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -15,7 +17,7 @@ from resexp.cli.measuring import claims, gradients
 from resexp.cli.printing import note
 from resexp.cli.settings import configs, validate
 from resexp.cli.training import train
-from resexp.errors import as_told
+from resexp.errors import UsageError, as_told
 from resexp.training.signals import SIGNALS, leave_at_once
 
 app = typer.Typer(
@@ -62,10 +64,19 @@ def main() -> None:
     # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
+        _refuse_empty(sys.argv[1:])
         app()
     except Exception as error:
         if os.environ.get("RESEXP_DEBUG"):
-            raise
+            traceback.print_exc()
         code, lines = as_told(error)
         note(*lines)
         sys.exit(code)
+
+
+def _refuse_empty(words: Sequence[str]) -> None:
+    """An unset shell variable is not what anybody means."""
+    for k, word in enumerate(words):
+        if not word.strip() or (word.startswith("--") and word.endswith("=")):
+            after = f" after {words[k - 1]}" if k and not word.startswith("--") else ""
+            raise UsageError(f"{word.rstrip('=') or 'an argument'}{after} is empty; leave it out or say what")

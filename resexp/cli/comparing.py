@@ -21,8 +21,8 @@ from resexp.cli.options import (
     axes_of,
     sets_of,
 )
-from resexp.cli.printing import print_json
-from resexp.errors import UsageError
+from resexp.cli.printing import note, print_json
+from resexp.errors import RunFolderError, UsageError
 
 if TYPE_CHECKING:
     from resexp.study.executors import Executor
@@ -128,6 +128,7 @@ def _show_forecast(plan: "Plan", as_json: bool) -> None:
     from resexp.views.forecast_table import forecast_notes, forecast_table
     from resexp.views.terminal import show
 
+    note("measuring a step of each kind of net")
     document = forecast(plan)
     if as_json:
         print_json(document)
@@ -143,9 +144,15 @@ def report(
 
     Example: resexp report runs/compare-1a2b3c4d
     """
+    from resexp.records.admission import named
+    from resexp.records.run import read_json
     from resexp.views.report import write_report
 
-    write_report(folder)
+    manifest = folder / "manifest.json"
+    kind = read_json(manifest).get("kind") if manifest.exists() else "comparison"
+    if kind != "comparison":
+        raise RunFolderError(f"{folder}: holds {named(kind)}, not a comparison")
+    note(*write_report(folder))
     _show_comparison(folder, json_)
 
 

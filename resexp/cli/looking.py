@@ -1,6 +1,7 @@
 """Look at what was recorded: list runs, check one, open TensorBoard."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,6 +33,10 @@ def runs(
         raise UsageError(f"runs --status {status}: allowed are finished, diverged, running, unfinished")
     if arm not in (None, "plain", "residual"):
         raise UsageError(f"runs --arm {arm}: allowed are plain and residual")
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise RunFolderError(f"--runs-dir {runs_dir}: not a folder")
+    if not runs_dir.exists():
+        note(f"{runs_dir}: no such folder yet; train something first")
     found = []
     for run, fault in scan(runs_dir):
         if fault is not None:
@@ -93,6 +98,10 @@ def board(
     """
     if not runs_dir.is_dir():
         raise UsageError(f"--runs-dir {runs_dir}: no such folder; train something first")
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise UsageError(f"--host {host}: {error.strerror}; 127.0.0.1 is this machine alone") from error
     arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
     arguments += ["--samples_per_plugin", "images=100"]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])

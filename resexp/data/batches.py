@@ -49,7 +49,7 @@ def epoch_steps(num_images: int, batch_size: int) -> int:
     if batch_size > num_images:
         raise DataError(
             f"optim.batch_size is {batch_size}, but there are only {num_images} training images: "
-            f"set it to {num_images} or less"
+            "lower it, or data.validation, which holds images back"
         )
     return num_images // batch_size
 

@@ -68,11 +68,18 @@ def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
         return
     found = read_json(manifest)
     if found.get("kind") != kind:
-        raise RunFolderError(f"{folder}: holds a {found.get('kind')}, not a {kind}; choose another --name")
+        raise RunFolderError(
+            f"{folder}: holds {named(found.get('kind'))}, not {named(kind)}; choose another --name"
+        )
     if question is not None and found.get("question") != question:
         raise RunFolderError(
             f"{folder}: holds what another command measured ({found.get('command')}); choose another --name"
         )
+
+
+def named(kind: object) -> str:
+    """Return what a manifest's kind is called in a sentence."""
+    return {"gradients": "a table of gradients"}.get(str(kind), f"a {kind}")
 
 
 def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:

@@ -30,13 +30,25 @@ NEEDED: dict[tuple[str, ...], type] = {
 }
 """What a manifest must hold for the run to go on or be compared."""
 
+NEEDED_OF_RESULT: dict[str, tuple[type, ...]] = {
+    "status": (str,),
+    "steps": (int,),
+    "final_loss": (int, float, type(None)),
+    "loss_area": (int, float, type(None)),
+    "train_accuracy": (int, float, type(None)),
+    "test_accuracy": (int, float, type(None)),
+    "gradient": (dict, type(None)),
+    "transport": (dict,),
+    "curve": (dict,),
+}
+
 Status = Literal["finished", "diverged", "running", "unfinished"]
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Return one JSON object. Raises RunFolderError when the file is missing or is something else."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(_content(path))
     except OSError as error:
         raise RunFolderError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -46,13 +58,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def _content(path: Path) -> bytes:
+    """What is in a file. A pipe or a device is refused: it might never end."""
+    if path.exists() and not path.is_file():
+        raise RunFolderError(f"{path}: not a regular file")
+    return path.read_bytes()
+
+
 def read_lines(path: Path, *, holding: bytes = b"") -> list[dict[str, Any]]:
     """Return the rows of a JSON lines file; a last line cut by a kill is left out, no file gives none.
 
     holding: only lines with these bytes are looked at.
     """
     try:
-        content = path.read_bytes()
+        content = _content(path)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -105,7 +124,13 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """The summary, or None while the run has not ended."""
         path = self.folder / "result.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = read_json(path)
+        for key, kinds in NEEDED_OF_RESULT.items():
+            if key not in result or not isinstance(result[key], kinds):
+                raise RunFolderError(f"{path}: damaged, {key} is missing or of another kind")
+        return result
 
     @cached_property
     def metrics(self) -> list[dict[str, Any]]:
@@ -148,7 +173,10 @@ def scan(root: Path) -> Iterator[tuple[Run, RunFolderError | None]]:
     for path in sorted(root.glob("**/manifest.json")):
         run = Run(path.parent)
         try:
-            if read_json(path).get("kind") != "run":
+            kind = read_json(path).get("kind")
+            if kind is None:
+                raise RunFolderError(f"{path}: damaged, it does not say what the folder holds (kind)")
+            if kind != "run":
                 continue
             _ = run.config, run.result, run.status
         except RunFolderError as error:

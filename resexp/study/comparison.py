@@ -15,7 +15,7 @@ from resexp.findings.comparison import compare
 from resexp.findings.reading import summary_of
 from resexp.records.admission import admit
 from resexp.records.folder import write_json
-from resexp.records.run import Run
+from resexp.records.run import Run, read_json
 from resexp.study.continuing import as_begun, require_alike
 from resexp.study.executors import Executor, Failure
 from resexp.study.images import splits_of
@@ -69,7 +69,9 @@ def run_plan(
     have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted or
     Terminated when `stop` is set.
     """
-    write_json(plan.folder / "manifest.json", _manifest(command))
+    manifest = _manifest(plan, command)
+    _require_no_less(plan.folder, manifest)
+    write_json(plan.folder / "manifest.json", manifest)
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
         with executor as where:
@@ -158,5 +160,21 @@ def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution)
     return None
 
 
-def _manifest(command: Sequence[str]) -> dict[str, Any]:
-    return {"kind": "comparison", "command": shlex.join(command), "versions": {"resexp": __version__}}
+def _manifest(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+    return {
+        "kind": "comparison",
+        "command": shlex.join(command),
+        "versions": {"resexp": __version__},
+        "runs": [job.folder.name for job in plan.jobs] + [run.folder.name for _, run in plan.recorded],
+    }
+
+
+def _require_no_less(folder: Path, manifest: dict[str, Any]) -> None:
+    """A comparison may grow; one that lacks runs of the comparison that is there would lose it."""
+    path = folder / "manifest.json"
+    there = read_json(path).get("runs", []) if path.exists() else []
+    if lost := [name for name in there if name not in manifest["runs"]]:
+        raise RunFolderError(
+            f"{folder}: holds another comparison; not asked for now: {', '.join(lost[:3])}"
+            f"{f' and {len(lost) - 3} more' if len(lost) > 3 else ''}; choose another --name"
+        )

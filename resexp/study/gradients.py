@@ -26,7 +26,7 @@ from resexp.nets.network import build
 from resexp.probes.profile import Row, gradient_profile
 from resexp.records.admission import admit_kind
 from resexp.records.folder import child, locked, write_atomic, write_json
-from resexp.study.plan import QUICK_LOOK, QUICK_LOOK_INIT
+from resexp.study.plan import QUICK_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.training.execution import usable_cores
 from resexp.views.figures.pixels import to_png
 from resexp.views.figures.profile import grid_figure
@@ -49,6 +49,10 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     `config` also the depths 8, 20, 56, and the quick look's pairs of norm and init, unless one is named.
     Raises UsageError for what does not fit together.
     """
+    require_said_once(sets, vary)
+    for key in vary:
+        if not key.startswith("model."):
+            raise UsageError(f"gradients --vary {key}: nothing is trained here; allowed are model.KEY")
     base = QUICK_LOOK if config is None else None
     said = {text.partition("=")[0] for text in sets} | set(vary)
     axes = dict(vary)

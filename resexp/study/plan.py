@@ -76,6 +76,9 @@ def make_plan(
     keys such as model.norm to their values, as text. Raises UsageError for what does not fit together.
     """
     _require_distinct_names(arms)
+    require_said_once(sets, vary)
+    if "model.kind" in vary and {"plain", "residual"} & set(arms):
+        raise UsageError("compare --vary model.kind: plain and residual say it; give configs as arms, or one")
     jobs: list[tuple[str, Config]] = []
     recorded: list[tuple[str, Run]] = []
     for arm in arms:
@@ -113,6 +116,16 @@ def _require_distinct_names(arms: Sequence[str]) -> None:
             both = "is named twice" if named[name] == arm else f"and {named[name]} are both called {name}"
             raise UsageError(f"compare: {arm} {both}; each arm needs a name of its own")
         named[name] = arm
+
+
+def require_said_once(sets: Sequence[str], vary: Mapping[str, Sequence[str]]) -> None:
+    """Raise UsageError for a key that --set and an axis both name, and for an axis with a value twice."""
+    for key, values in vary.items():
+        if _names((key,), sets):
+            raise UsageError(f"{key}: both --set and an axis (--vary, --depth, ...) name it; use one of them")
+        for value, times in Counter(values).items():
+            if times > 1:
+                raise UsageError(f"{key}: {value} is named {times} times; name each value of an axis once")
 
 
 def _require_distinct_runs(jobs: Sequence[tuple[str, Config]]) -> None:

@@ -61,28 +61,30 @@ RESPONSES = (
 )
 
 
-def write_report(folder: Path) -> list[Path]:
-    """Write report.html, table.csv, table.md and table.tex beside comparison.json; return their paths.
+def write_report(folder: Path) -> list[str]:
+    """Write report.html, table.csv, table.md and table.tex beside comparison.json.
 
-    Raises RunFolderError where there is no comparison. Runs that cannot be read are named on the page.
+    Return a line for everything that could not be read, as the page has it. Raises RunFolderError where there
+    is no comparison.
     """
     entries, verdicts = read_comparison(folder)
     table = final_table(entries)
+    html, unread = report(entries, verdicts, table, command=_command(folder))
     contents = {
-        "report.html": report(entries, verdicts, table, command=_command(folder)),
+        "report.html": html,
         "table.csv": to_csv(table),
         "table.md": to_markdown(table),
         "table.tex": to_latex(table),
     }
     for name, content in contents.items():
         write_atomic(folder / name, content.encode())
-    return [folder / name for name in contents]
+    return unread
 
 
 def report(
     entries: Sequence[Entry], verdicts: Sequence[Mapping[str, Any]], table: FinalTable, *, command: str
-) -> str:
-    """Return the page."""
+) -> tuple[str, list[str]]:
+    """Return the page, and a line for everything that could not be read."""
     arms = {entry.row["arm"]: entry.row["kind"] for entry in entries}
     data = joined(
         dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest),
@@ -105,7 +107,7 @@ def report(
     if unread:
         parts.append(page.section("What could not be read", *map(page.paragraph, unread)))
     parts.append(page.footer(f"Written by resexp {__version__} from comparison.json and the runs' folders."))
-    return page.page(f"{title} on {data}", parts, script=SCRIPT)
+    return page.page(f"{title} on {data}", parts, script=SCRIPT), list(unread)
 
 
 def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
