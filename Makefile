@@ -10,8 +10,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: setup
 	$(BIN)/resexp compare plain residual
 
+# A file stays with one of the two processes: its fixtures are made once.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .
