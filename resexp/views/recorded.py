@@ -135,7 +135,7 @@ def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
     run = Run(folder / str(row["folder"]))
     try:
         manifest, config, speed = run.manifest, run.config, run.images_per_second
-        _ = manifest["data"]["label"], manifest["data"]["num_classes"], run.result
+        _ = run.result
     except DAMAGE as error:
         return Entry(row, run.folder, None, None, None, _reason(error, run.folder))
     return Entry(row, run.folder, config, manifest, speed, None)
