@@ -24,7 +24,7 @@ from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network
 
-Row = dict[str, Any]
+ProfileRow = dict[str, Any]
 
 
 class Folded(NamedTuple):
@@ -69,7 +69,7 @@ def unfold(folded: Folded, g_out: Tensor) -> tuple[Flow, list[Tensor]]:
     return Flow(g_out, g_shortcut, g_branch, g_in), of_weights
 
 
-def gradient_profile(net: Network, batch: Batch) -> Row:
+def gradient_profile(net: Network, batch: Batch) -> ProfileRow:
     """Return a row of profile.jsonl without its `step`: `loss`, `outputs`, `layers`.
 
     net: a copy of its own, in training mode, in the precision to measure in (its running statistics are
@@ -125,7 +125,7 @@ SPLIT = (
 )
 
 
-def _split(flow: Flow, folded: Folded) -> Row:
+def _split(flow: Flow, folded: Folded) -> ProfileRow:
     """Say how g_in = g_s + g_b came about (the norms do not add: see `cosine`).
 
     shares: <g_s, g_in> / |g_in|^2 and likewise g_b; they sum to 1 and may be negative. transmissions:
@@ -148,7 +148,7 @@ def _split(flow: Flow, folded: Folded) -> Row:
     }
 
 
-def _at_output(g: Tensor) -> Row:
+def _at_output(g: Tensor) -> ProfileRow:
     """Size of dE/dx [N, C, H, W]: L2 norm an image, RMS of the elements, and what is too small to be one."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -163,12 +163,12 @@ def _at_output(g: Tensor) -> Row:
     }
 
 
-def _response(r: Tensor) -> Row:
+def _response(r: Tensor) -> ProfileRow:
     """He et al. 2015, Fig. 7: after the norm, before the non-linearity or the addition."""
     return {"response_std": _number(float(r.detach().double().std(correction=0)))}
 
 
-def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> Row:
+def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> ProfileRow:
     """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -207,4 +207,4 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-PROBES: dict[Probe, Callable[[Network, Batch], Row]] = {"gradient_profile": gradient_profile}
+PROBES: dict[Probe, Callable[[Network, Batch], ProfileRow]] = {"gradient_profile": gradient_profile}
