@@ -84,10 +84,10 @@ def comparison_page(
     if unread:
         parts.append(html.section("What could not be read", *map(html.paragraph, unread)))
     parts.append(html.footer(f"Written by resexp {__version__} from comparison.json and the runs' folders."))
-    return html.page(f"{title} on {data}", parts, script=html.SCRIPT), list(unread)
+    return html.page(f"{title} on {data}", parts, script=html.source_of("slider.js")), list(unread)
 
 
-def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     """The verdicts cell by cell, then those that no one cell holds: they span depths."""
     parts: list[str] = []
     rest = list(verdicts)
@@ -106,7 +106,7 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
     return [*parts, html.paragraph(RATIO_TEXT, kind="note")]
 
 
-def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> list[str]:
+def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> Sequence[str]:
     parts = [
         html.finding(found.sentence, *found.evidence)
         for found in headlines(verdicts, [entry.row for entry in entries])

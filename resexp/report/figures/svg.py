@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -11,7 +12,6 @@ from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
 from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN_COLOUR, RESIDUAL_COLOUR, SOFT
-from resexp.report.html import escape
 
 THEME = {
     INK: "currentColor",
