@@ -2,7 +2,7 @@
 
     python -m benchmarks.crayons [--epochs 6] [--lr 0.05] [--augment] [--linear-only]
 
-The set is meant to be neither trivial nor noise: the linear classifier must stay below 45% of the test
+The set is meant to be neither trivial nor noise: the linear classifier may reach 50% of the test
 images, the residual net must pass 90% within 15 epochs. Exits with 1 where one of them does not.
 """
 
@@ -22,7 +22,7 @@ from resexp.data.splits import Splits, load
 from resexp.records.run import read_lines
 from resexp.training.loop import run
 
-LINEAR_AT_MOST = 0.45
+LINEAR_AT_MOST = 0.50
 RESIDUAL_AT_LEAST = 0.90
 RIDGES = (1.0, 10.0, 100.0, 1_000.0, 10_000.0)
 BATCH_SIZE = 128

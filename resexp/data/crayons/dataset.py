@@ -48,8 +48,8 @@ PAPERS = {
     "heart": (244, 164, 182),
     "squiggle": (178, 150, 214),
 }
-"""The sheet that each figure asks for, in a ring: dark for the moon, blue for the fish, and so round to dark."""
-WHIM = 2.5  # how far along the ring a sheet may lie from its figure's
+"""The sheet that each figure asks for, in a ring: night for the moon, water for the fish, and so on round."""
+WHIM = 3.75  # how far along the ring a sheet may lie from its figure's
 CONTRAST = 240  # least sum of the differences in red, green and blue between a figure and its paper
 STRAYS = 2
 
@@ -71,9 +71,9 @@ def _block(chance: np.random.Generator, num: int) -> tuple[NDArray[np.uint8], ND
     hardness = _uniform(chance, 0.4, 0.9, num, 1, 1)
 
     shade = _uniform(chance, 0.94, 1.0, num, 1).astype(np.float32)
-    images = (shade * paper.astype(np.float32))[:, :, None, None] * (np.float32(0.94) + np.float32(0.06) * _shrink(grain))[
-        :, None
-    ]
+    images = (shade * paper.astype(np.float32))[:, :, None, None] * (
+        np.float32(0.94) + np.float32(0.06) * _shrink(grain)
+    )[:, None]
     num_strays = (chance.random(num) * (STRAYS + 1)).astype(np.int64)
     for k in range(STRAYS):
         some = np.flatnonzero(num_strays > k)
