@@ -3,12 +3,12 @@
     python -m benchmarks.quick_look [--rounds 3] [--data crayons] [--root DIR]
     python -m benchmarks.quick_look --story 10 [--data crayons] [--root DIR] [--threads 1]
 
-In float32 by name. The first is `resexp compare plain residual` as it is, in a process of its own; its record
-gives the seconds of training steps. Processor seconds are the whole command's (start, probes, evaluations and
-page included) and say how much of the machine it had. `ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2` keeps
-a newer CPU from using more than AVX2. The second trains the same nets for each seed, without page and
-TensorBoard. The promises, on two cores with AVX2 and without bfloat16: all training in at most 60 s, and in at
-least 9 of 10 seeds
+In float32 by name. The first is `resexp compare plain residual` as it is, in a process of its own; its
+record gives the seconds of training steps. Processor seconds are the whole command's (start, probes,
+evaluations and page included) and say how much of the machine it had. ATEN_CPU_CAPABILITY=avx2 with
+ONEDNN_MAX_CPU_ISA=AVX2 keeps a newer CPU from using more than AVX2. The second trains the same nets for each
+seed, without page and TensorBoard. The promises, on two cores with AVX2 and without bfloat16: all training in
+at most 60 s, and in at least 9 of 10 seeds
 
 - without norm the plain net's gradient vanishes (T below 1e-4) and no step's loss lies 0.05 below guessing,
   while its twin ends 0.3 nats below it on drawings (0.2 on real images; mean of the last 10% of steps) and
