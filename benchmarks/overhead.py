@@ -4,8 +4,8 @@
 
 Interleaved, round by round, same net, same batches: steps without norms, steps with norms, one probe, one
 picture of it. The promises: norms at most 2% of training time; probes at most 10% of the quick look's long
-form on a CPU (150 steps, probed at 0, 1, 2, 5, 10, 20, 50, 100, 150), and of the paper's 64,000 steps on a GPU,
-where a step takes milliseconds and a probe is the host's work.
+form on a CPU (150 steps, probed at 0, 1, 2, 5, 10, 20, 50, 100, 150), and of the paper's 64,000 steps on a
+GPU, where a step takes milliseconds and a probe is the host's work.
 """
 
 import argparse
