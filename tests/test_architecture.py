@@ -15,6 +15,7 @@ FLOORS = [
     ["records"],
     ["analysis"],
     ["report"],
+    ["kernels"],
     ["models"],
     ["data"],
     ["probes"],
@@ -25,7 +26,7 @@ FLOORS = [
     ["cli", "__main__"],
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-TORCH_LINE = FLOOR["models"]
+TORCH_LINE = FLOOR["kernels"]
 
 
 def imports_of(path: Path) -> set[str]:
