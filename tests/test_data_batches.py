@@ -9,15 +9,15 @@ from torch import Tensor
 from torchvision.transforms import functional as T
 
 from resexp.config import Normalize, Pad
-from resexp.data.batches import Draw, draw, epoch_steps, in_place, render, sample
+from resexp.data.batches import Draw, draw, epoch_steps, render, sample, unaugmented
 from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.errors import DataError
 
 
 def noise(num: int = 40, normalize: Normalize = "channel", pad: Pad = "before") -> Dataset:
-    chance = torch.Generator().manual_seed(5)
-    images = torch.randint(256, (num, 3, 32, 32), generator=chance, dtype=torch.uint8)
-    labels = torch.randint(3, (num,), generator=chance)
+    rng = torch.Generator().manual_seed(5)
+    images = torch.randint(256, (num, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    labels = torch.randint(3, (num,), generator=rng)
     return dataset(images, labels, ("a", "b", "c"), statistics(images, normalize), pad)
 
 
@@ -61,7 +61,7 @@ def test_padding_after_normalising_is_zeros_and_each_pixel_keeps_its_own_mean(no
 
 
 def test_where_nothing_is_cropped_the_padding_cannot_be_told() -> None:
-    still = in_place(torch.arange(40))
+    still = unaugmented(torch.arange(40))
     before, after = (render(noise(normalize="pixel_mean", pad=pad), still).images for pad in get_args(Pad))
     assert torch.equal(before, after)
 
@@ -85,7 +85,7 @@ def test_extreme_crops_stay_inside_the_padding(top: int, left: int, flip: int) -
 
 def test_unaugmented_images_are_the_images() -> None:
     data = noise()
-    images = render(data, in_place(torch.arange(40))).images * data.std + data.mean
+    images = render(data, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(images, data.images.float(), atol=1e-3, rtol=0)
 
 
@@ -145,7 +145,7 @@ def test_images_of_another_size_keep_it() -> None:
     small = dataset(data.images[..., ::2, ::2], data.labels, data.classes, (data.mean, data.std))
     images = render(small, draw(0, 0, num_images=40, batch_size=40, augment=True)).images
     assert images.shape == (40, 3, 16, 16)
-    still = render(small, in_place(torch.arange(40))).images * data.std + data.mean
+    still = render(small, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(still, small.images.float(), atol=1e-3, rtol=0)
 
 

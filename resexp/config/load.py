@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from resexp.config import Config, MultistepSchedule, SmoothSchedule, json_schema
 from resexp.config.messages import closest, complaints
 from resexp.config.tree import find, from_plain, overlay, plain, put, read_file, set_in
-from resexp.config.yaml_nodes import Node, Problem, shown
+from resexp.config.yaml_nodes import Node, Problem, one_line
 from resexp.errors import UsageError
 
 # What the schema must be told to know which schedule's keys are meant.
@@ -36,9 +36,9 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
         if not problems:
             return config
     except ValidationError as error:
-        known = {problem.place for problem in problems}
+        known = {problem.location for problem in problems}
         found = complaints(error, tree, json_schema())
-        problems += tuple(problem for problem in found if problem.place not in known)
+        problems += tuple(problem for problem in found if problem.location not in known)
     lines = [str(problem) for problem in sorted(problems, key=_reading_order)]
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"and {len(lines) - MAX_LINES} more"]
@@ -47,7 +47,7 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
 
 def _reading_order(problem: Problem) -> tuple[bool, int, int]:
     """Sort a file's problems by line and column and put the command line's after them."""
-    return not problem.place.line, problem.place.line, problem.place.column
+    return not problem.location.line, problem.location.line, problem.location.column
 
 
 def _beneath(base: Mapping[str, Any], tree: Node) -> Node:
@@ -76,7 +76,7 @@ def find_config(text: str) -> Path:
     if _is_missing(path):
         near = closest(path.stem, names, cutoff=0.6)
         raise UsageError(
-            f"{shown(text)}: no such file; allowed: a YAML file, or one of {', '.join(sorted(names))}"
+            f"{one_line(text)}: no such file; allowed: a YAML file, or one of {', '.join(sorted(names))}"
             + (f"; did you mean {near}" if near else "")
         )
     return path
