@@ -9,6 +9,7 @@ from typing import Any, Literal
 from resexp.analysis.cells import STUCK_MARGIN, Arms, CellKey, RunSummary, by_cell, label, name_of, short
 from resexp.analysis.contrasts import Difference, differences
 from resexp.analysis.gradient_ratio import GradientRatio, gradient_ratio
+from resexp.analysis.samples import LeftOut
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
 
 
@@ -18,7 +19,7 @@ class Verdict:
 
     about: gradient (then `when` is 'step 0' or 'last probe' and `transport` holds the numbers), seeds (how
     many did not train, and why), arms, fates (in how many seeds each arm trained), degradation, shortcuts.
-    word: None where none may be said.
+    word: None where none may be said. left_out: of arms, fates, degradation and shortcuts.
     """
 
     about: Literal["gradient", "seeds", "arms", "fates", "degradation", "shortcuts"]
@@ -29,6 +30,7 @@ class Verdict:
     sentence: str
     when: str | None = None
     transport: GradientRatio | None = None
+    left_out: tuple[LeftOut, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ def _on(difference: Difference) -> Verdict:
         difference.estimate.n,
         word,
         f"{sentence}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
+        left_out=difference.left_out,
     )
 
 
@@ -213,7 +216,7 @@ def _difference_row(difference: Difference) -> dict[str, Any]:
     estimate = difference.estimate
     return {
         **_row(difference, _DIFFERENCE_KEYS),
-        "left_out": [one._asdict() for one in difference.left_out],
+        "left_out": _left_out_rows(difference.left_out),
         "cell": _cell_row(difference.cell),
         **_row(estimate, ("n", "mean", "interval")),
         "p": estimate.p if difference.tested else None,
@@ -224,9 +227,14 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     numbers = None if verdict.transport is None else asdict(verdict.transport)
     return {
         **_row(verdict, _VERDICT_KEYS),
+        "left_out": _left_out_rows(verdict.left_out),
         "cell": _cell_row(verdict.cell),
         "transport": None if numbers is None else {key: _finite(value) for key, value in numbers.items()},
     }
+
+
+def _left_out_rows(left_out: Sequence[LeftOut] | None) -> list[dict[str, Any]] | None:
+    return None if left_out is None else [one._asdict() for one in left_out]
 
 
 def _row(value: object, keys: Sequence[str]) -> dict[str, Any]:
