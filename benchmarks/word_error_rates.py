@@ -13,6 +13,7 @@ import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -334,12 +335,47 @@ def figures(num: int, seed: int, say: Callable[[str], object]) -> Iterator[tuple
         yield line(f"interval of T at the edge of float32, n = {n}", coverage(num, seed, n))
 
 
+TABLES = {
+    "Stuck seeds": ("30% of plain stuck", "40% of deep plain stuck"),
+    "Equal arms": ("equal arms",),
+    "Differences that are there": ("a difference", "1 sd at n = 10", "100%", "90%", "50%"),
+    "Rare spikes": ("equal means",),
+    "Healthy": ("healthy",),
+    "Underflow": ("interval of T",),
+}
+"""The tables of docs/statistics.md: heading, and how the names of the simulations in it begin."""
+
+
+def lines(shares_by_name: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the tables as Markdown, from what was kept."""
+    made = []
+    for heading, starts in TABLES.items():
+        made += ["", f"### {heading}", "", "| drawn | before | now |", "|---|---|---|"]
+        for name, found in shares_by_name.items():
+            if name.startswith(starts):
+                made.append(f"| {name} | {_cell(found['before'])} | {_cell(found['after'])}{_extra(found)} |")
+    return made
+
+
+def _cell(found: float | Mapping[str, float]) -> str:
+    if not isinstance(found, Mapping):
+        return f"{found:.1%}"
+    named = {key: share for key, share in found.items() if key != "any"}
+    return ", ".join(f"{key} {share:.1%}" for key, share in (named or {"any word": found["any"]}).items())
+
+
+def _extra(found: Mapping[str, Any]) -> str:
+    warning = found.get("warning")
+    return "" if warning is None else f", of it without a warning {warning['false and not warned of']:.1%}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Error rates and power of the words, before and after.")
     parser.add_argument("--num", type=int, default=1000, help="comparisons for each share")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    found = dict(figures(options.num, options.seed, sys.stdout.write))
+    found = dict(figures(options.num, options.seed, sys.stderr.write))
+    sys.stdout.write("\n".join(lines(found)) + "\n")
     if options.num >= 1000:
         record("word_error_rates", {"num": options.num, "seed": options.seed, "shares": found})
 

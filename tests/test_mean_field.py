@@ -242,8 +242,8 @@ def test_scaled_branch_and_shortcut_do_what_is_predicted(order, norm):
 def _assert_predicted(
     kind: str, order: str, norm: str, activation: str, init: str, convs: int, *, scales: tuple[float, float]
 ) -> None:
-    # A drifting signal is as large as its channels make it, and theirs scatters by one over the square root of
-    # their number: 96 channels are 20% off over 12 layers, 256 are 10%.
+    # A signal that drifts is as large as its channels make it: 96 of them leave T 2-fold off over 12 layers
+    # (n = 4), 256 of them 10%.
     num_blocks, width = 2, 256 if (kind, norm, init) == ("plain", "none", "he") else 96
     depth = 3 * num_blocks * convs + 2
     prediction = predict(
