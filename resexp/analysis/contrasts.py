@@ -15,7 +15,7 @@ from typing import Literal
 
 from resexp.analysis.cells import Arms, CellKey, RunSummary, name_of
 from resexp.analysis.degradation import Degradation, degradations
-from resexp.analysis.samples import TRAIN_LOSS, LeftOut, diverged, ended, left_out_of, odd_seed, turns
+from resexp.analysis.samples import TRAIN_LOSS, LeftOut, divergence, ended, left_out_of, odd_seed, turns
 from resexp.analysis.statistics import (
     ERROR_RATE,
     MIN_SEEDS_FOR_A_WORD,
@@ -111,7 +111,7 @@ def _in_metric(metric: str, arm: str, reference: str, cell: CellKey, arms: Arms)
         steps=_steps(runs),
         estimate=paired_difference(mine, other),
         tested=metric == PRIMARY,
-        obstacle=diverged(left_out),
+        obstacle=divergence(left_out),
         left_out=left_out,
         odd=odd_seed({seed: mine[seed] - other[seed] for seed in shared}),
         turns=metric == PRIMARY

@@ -11,7 +11,7 @@ from math import fsum
 
 from resexp.analysis.cells import DEPTH, Arms, CellKey, RunSummary
 from resexp.analysis.gradient_ratio import gradient_ratio, may_vanish, num_vanishing
-from resexp.analysis.samples import LeftOut, diverged, ended, left_out_of, odd_seed, turns
+from resexp.analysis.samples import LeftOut, divergence, ended, left_out_of, odd_seed, turns
 from resexp.analysis.statistics import Estimate, welch_difference
 
 LEARNED_MARGIN = 0.1
@@ -84,7 +84,7 @@ def _degradation(plain: str, cell: CellKey, depths: Mapping[int, Arms]) -> Degra
         shallow=at_shallow[plain],
         deep=at_deep[plain],
         cost=welch_difference(list(deep.values()), list(shallow.values())),
-        obstacle=_obstacle(at_deep[plain], deep) or diverged(left_out),
+        obstacle=_obstacle(at_deep[plain], deep) or divergence(left_out),
         residual=residual,
         added=added,
         left_out=left_out,

@@ -25,7 +25,7 @@ MILD_DECADES = 1.0
 MILD_FACTOR: dict[Direction, float] = {"vanishing": 0.89, "exploding": 1.12}
 ONE_SEED_DECADES = 4.0
 """One seed shows no spread, so it must be clearer still: T below 1e-4 or above 1e4."""
-SMALLEST_FLOAT32, SMALLEST_FLOAT64 = 2.0**-126, 2.0**-1022
+EDGE_FLOAT32, EDGE_FLOAT64 = 2.0**-126, 2.0**-1022
 """Normal numbers. A gradient that comes out as an exact zero lies below, and T with it: N is summed in
 float64, and at the last block it is of the order of 1."""
 ONLY_FLOAT64 = 1e-60
@@ -123,7 +123,7 @@ def _on_log_scale(measured: Sequence[float]) -> tuple[float | None, Interval | N
     if not above:
         return None, None
     # Put in for what is smaller still, it moves the mean up: the bound holds for the mean that is not seen.
-    edge = math.log10(SMALLEST_FLOAT64 if min(above) < ONLY_FLOAT64 else SMALLEST_FLOAT32)
+    edge = math.log10(EDGE_FLOAT64 if min(above) < ONLY_FLOAT64 else EDGE_FLOAT32)
     bounded = mean_estimate([*logs, *[edge] * (len(measured) - len(above))]).interval
     return None, None if bounded is None else (-math.inf, bounded[1])
 

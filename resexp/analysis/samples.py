@@ -36,7 +36,7 @@ def left_out_of(
     yield from (LeftOut(arm, reason, num) for reason, num in sorted(reasons.items()) if num)
 
 
-def diverged(left_out: Iterable[LeftOut]) -> str | None:
+def divergence(left_out: Iterable[LeftOut]) -> str | None:
     """Return why a mean would mislead: what diverged has no loss, and the rest are the lucky ones."""
     found = [
         f"{one.num} {'seed' if one.num == 1 else 'seeds'} of {one.arm} diverged"

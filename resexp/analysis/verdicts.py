@@ -172,7 +172,7 @@ def _support(difference: Difference) -> str:
     if n < MIN_SEEDS_FOR_A_WORD:
         return f"n = {n}, fewer than {MIN_SEEDS_FOR_A_WORD} seeds, so no word"
     if difference.adjusted_p is None:
-        return f"n = {n}, and so many in all that no word was possible"
+        return f"n = {n}, no split of those that trained could give a word"
     found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}"
     if difference.about == "fates":
         return f"{found} by Fisher's exact test"

@@ -7,7 +7,7 @@ sentence only states the numbers.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from resexp.analysis.statistics import mean_estimate
+from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
 from resexp.records.jsonl import Row
 from resexp.report.formatting import first_upper, size
 
@@ -54,6 +54,8 @@ def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Headline
     for verdict in of["arms"]:
         yield Headline(_outcome(verdict, runs), (_bare(verdict),))
     for verdict in of["fates"]:
+        if verdict["n"] == 1:
+            continue  # said of each arm's one seed
         yield Headline(_trained(verdict, runs), (_bare(verdict),))
     for verdict in of["seeds"]:
         yield Headline(_fates(verdict, runs), (_bare(verdict),))
@@ -128,7 +130,10 @@ def _fates(verdict: Row, runs: Sequence[Row]) -> str:
         of_fate = [run for run in own if run["fate"] == fate]
         count = len(of_fate)
         if count:
-            said = f"{words} {_after(of_fate)}".rstrip() + _course(of_fate) if fate == "stuck" else words
+            said = words
+            if fate == "stuck":
+                verb = "is" if count == 1 else "are"
+                said = f"{verb} {words} {_after(of_fate)}".rstrip() + _course(of_fate)
             parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {said}")
     named = "; ".join(parts).replace("1 of 1 seeds", "its one seed").replace("all of", "all")
     return f"{first_upper(verdict['arm'])}: {named or 'not every seed trained'}."
@@ -198,9 +203,11 @@ def _loss(arm: str, runs: Sequence[Row]) -> str:
 
 
 def _few(n: int, start: str = "; ") -> str:
-    """Why there is no word."""
+    """Why there is no word; from five seeds on the recorded sentence below says it."""
     seeds = {0: "no seed ended on both sides", 1: "one seed"}.get(n, f"{n} seeds")
-    return f"{start}{seeds}" if start != "; " else f"; {seeds}, so no word"
+    if start != "; ":
+        return f"{start}{seeds}"
+    return f"; {seeds}, so no word" if n < MIN_SEEDS_FOR_A_WORD else f"; {seeds}, and no word"
 
 
 def _numbers(verdict: Row) -> str:
