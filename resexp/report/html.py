@@ -27,10 +27,15 @@ class TableCell(NamedTuple):
     kind: str = ""
 
 
+def plus(text: str) -> Markup:
+    """Return a title in which "+ x" has the residual net's colour."""
+    return escape(text).replace("+ x", Markup('<span class="plus">+ x</span>'))
+
+
 @cache
 def templates() -> Environment:
     """Return the templates; text is escaped unless it is Markup."""
-    return Environment(
+    found = Environment(
         loader=PackageLoader("resexp.report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -38,6 +43,8 @@ def templates() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    found.filters["plus"] = plus
+    return found
 
 
 @cache
@@ -71,9 +78,14 @@ def header(kicker: str, title: str, lead: str) -> Markup:
     return _parts().header(kicker, title, lead)
 
 
-def section(heading: str, *parts: str) -> Markup:
-    """Return a section with a heading (plain text) over parts (HTML)."""
-    return _parts().section(heading, [Markup(part) for part in parts if part])
+def first(screen: object) -> Markup:
+    """Return the first screen of a comparison, from a FirstScreen."""
+    return Markup(templates().get_template("first_screen.html").render(screen=screen))
+
+
+def section(heading: str, *parts: str, place: str = "") -> Markup:
+    """Return a section with a heading (plain text) over parts (HTML). place: what links call it."""
+    return _parts().section(heading, [Markup(part) for part in parts if part], place)
 
 
 def footer(text: str) -> Markup:
@@ -91,8 +103,8 @@ def subheading(text: str) -> Markup:
 
 
 def finding(sentence: str, *details: str) -> Markup:
-    """Return a sentence that is an answer, with its small print, a line each."""
-    return _parts().finding(sentence, details)
+    """Return a sentence that is an answer; its exact words and numbers, a line each, are folded below it."""
+    return _parts().finding(sentence, [detail for detail in details if detail])
 
 
 def figure(picture: str, title: str, caption: str = "") -> Markup:
