@@ -15,7 +15,7 @@ from resexp.kernels import load, source_digest
 from resexp.models.resnet import build
 from resexp.models.winograd import Winograd
 from resexp.training import execution
-from resexp.training.distributed.rank import Place
+from resexp.training.distributed.rank import Rank
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, kernels_folder, resolve, spread
 
@@ -158,7 +158,7 @@ def test_kernels_of_another_source_are_refused() -> None:
 
 def test_several_devices_are_torchs() -> None:
     config = tiny_config(model__norm="group", optim__batch_size=8)
-    two = Place(rank=0, size=2, local_rank=0, local_size=2)
+    two = Rank(rank=0, size=2, local_rank=0, local_size=2)
     found = spread(WINOGRAD, config, two)
     assert found.kernels == "torch"
     assert "kernels torch: no others have been measured on several devices" in found.reason

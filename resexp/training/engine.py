@@ -1,4 +1,4 @@
-"""The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
+"""The engine, the only mutable thing in training: a net, its optimizer, and how steps are executed."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -14,14 +14,14 @@ from resexp.data.dataset import Dataset
 from resexp.models.resnet import Network, build
 from resexp.models.winograd import Winograd
 from resexp.seeds import derive
-from resexp.training.cpu import Flushed, keep_freed_memory
-from resexp.training.cuda_graph import Graphed
+from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
+from resexp.training.cuda_graph import GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
-from resexp.training.ema import Average
+from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution, compiled, kernels_for
 from resexp.training.lr_schedule import learning_rate
-from resexp.training.step import Course, OneByOne, Readings, Stepper, train_step
+from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -54,12 +54,12 @@ class Engine:
         self._kernels = kernels_for(execution)
         called = compiled(seen) if execution.compiled else seen
         self._forward = self._in_precision(
-            group.across(called) if self._kernels is None else self._by_kernels(self.net)
+            group.wrap_ddp(called) if self._kernels is None else self._by_kernels(self.net)
         )
-        self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
-        self._flushed = Flushed(execution.threads)
+        self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
+        self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
-        self._apart(group.rehearse, self._forward, self.net, shape)
+        self._apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _sgd(self) -> torch.optim.SGD:
@@ -78,11 +78,11 @@ class Engine:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 
-    def _stepper(self, chance: int) -> Stepper:
-        course = Course(
+    def _stepper(self, seed: int) -> Stepper:
+        inputs = StepInputs(
             draw=partial(
                 draw,
-                chance,
+                seed,
                 num_images=len(self.train.labels),
                 batch_size=self.config.optim.batch_size,
                 augment=self.config.data.augment,
@@ -90,22 +90,22 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return OneByOne(self._update, self.optimizer, course)
-        return Graphed(
+            return EagerSteps(self._update, self.optimizer, inputs)
+        return GraphSteps(
             self._update,
             self.optimizer,
-            course,
+            inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()],
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
             device=self.execution.device,
         )
 
-    def _update(self, chance: Draw) -> Readings:
-        batch = render(self.train, self._group.slice(chance))
+    def _update(self, batch_spec: Draw) -> Readings:
+        batch = render(self.train, self._group.slice(batch_spec))
         readings = train_step(self._forward, self.weights, self.optimizer, batch)
-        if self._average:
-            self._average.follow()
+        if self._ema:
+            self._ema.follow()
         return readings
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -142,7 +142,7 @@ class Engine:
 
         Running statistics are in use. `dataset` lies on the run's device already.
         """
-        net = (self._average.net if self._average else self.net).eval()
+        net = (self._ema.net if self._ema else self.net).eval()
         return self._apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
 
     def copy_of_net(self) -> Network:
@@ -155,8 +155,8 @@ class Engine:
 
     def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """All that a step changes, in place, by part and name."""
-        average = {"average": dict(self._average.state())} if self._average else {}
-        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **average}
+        ema = {"average": dict(self._ema.state())} if self._ema else {}
+        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **ema}
 
     def _momentum(self) -> dict[str, Tensor]:
         state = self.optimizer.state
