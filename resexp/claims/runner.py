@@ -6,14 +6,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from resexp.claims.finding import Finding
-from resexp.claims.registry import CLAIMS, SEEDS
+from resexp.claims.finding import Finding, Verdict
+from resexp.claims.registry import CLAIMS, NUM_SEEDS
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.report.claims_page import write_page
 from resexp.report.figures.svg import to_svg
 from resexp.training.resume import versions
+
+PAGE_PATIENCE = 60.0
+"""Seconds to wait for another process that writes the page: it takes one at most."""
 
 
 def run_claims(
@@ -26,13 +29,13 @@ def run_claims(
 ) -> list[dict[str, Any]]:
     """Run these claims, write root/NAME/ for each and root/claims.html; return what each finding.json holds.
 
-    num_seeds: seeds 0, 1, ... for every claim; None takes each claim's own number. on_progress: told a
-    claim's name and how much of it is done, in [0, 1].
+    num_seeds: seeds 0, 1, ... for every claim; None takes five. on_progress: told a claim's
+    name and how much of it is done, in [0, 1].
     """
     ensure(root)
     documents = []
     for name in names:
-        seeds = list(range(num_seeds or SEEDS[name]))
+        seeds = list(range(num_seeds or NUM_SEEDS))
         with locked(root / name):
             admit_kind(root / name, "claim")
             on_progress(name, 0.0)
@@ -46,7 +49,8 @@ def run_claims(
             }
             write_json(root / name / "manifest.json", manifest)
             on_progress(name, 1.0)
-        write_page(root, list(CLAIMS))
+        with locked(root, patience=PAGE_PATIENCE):
+            write_page(root, list(CLAIMS))
     return documents
 
 
@@ -61,12 +65,25 @@ def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
         "name": finding.name,
         "claim": finding.claim,
         "source": finding.source,
-        "answer": finding.answer,
+        "word": finding.verdict.word,
+        "condition": finding.verdict.condition,
+        "answer": finding.verdict.answer,
         "sentence": finding.sentence,
         "setup": finding.setup,
+        "parts": part_rows(finding.verdict),
         "measurements": [asdict(measurement) for measurement in finding.measurements],
         "pictures": pictures,
         "details": finding.details,
     }
     write_json(folder / "finding.json", document)
     return document
+
+
+def part_rows(verdict: Verdict) -> list[dict[str, Any]]:
+    """Return the premise, if there is one, and every part with its setting."""
+    premise = [{"setting": None} | asdict(verdict.premise)] if verdict.premise else []
+    return premise + [
+        {"setting": setting or None} | asdict(part)
+        for setting, parts in verdict.settings.items()
+        for part in parts
+    ]
