@@ -158,7 +158,7 @@ def judged(settings: Mapping[str, Sequence[Part]], premise: Premise | None = Non
     return Verdict("holds" if stands[True] else "does not hold", None, given, settings)
 
 
-def tested(asked: Mapping[Key, Asked]) -> dict[Key, Part]:
+def decided(asked: Mapping[Key, Asked]) -> dict[Key, Part]:
     """Test a claim's parts by paired t tests, Holm-corrected over all of them."""
     found = paired_differences({key: (part.values, _reference(part)) for key, part in asked.items()})
     return {key: Part(part.says, _found(found[key][1], part), evidence(part)) for key, part in asked.items()}

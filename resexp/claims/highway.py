@@ -21,13 +21,13 @@ from resexp.claims.finding import (
     OnProgress,
     Part,
     Picture,
+    decided,
     geometric_mean,
     judged,
     listed,
     mean_text,
     measurement,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.stacked_training import one_thread
@@ -183,7 +183,7 @@ def highway_settings(passages: Passages) -> dict[str, list[Part]]:
             exact[when] = Part(says, True, f"bit for bit in {len(blocks)} blocks, n = {len(by_seed)}")
         else:
             asked[when] = Asked(says, _through(by_seed, same_shape), "higher", 1, "x")
-    found = exact | tested(asked)
+    found = exact | decided(asked)
     return {when: [found[when]] for when in ways}
 
 

@@ -18,12 +18,12 @@ from resexp.claims.finding import (
     OnProgress,
     Part,
     Picture,
+    decided,
     judged,
     listed,
     mean_text,
     measurement,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.stacked_training import (
@@ -271,7 +271,7 @@ def missed(made: Tensor, wanted: Tensor) -> list[float]:
 
 def identity_parts(errors: Errors) -> dict[tuple[str, str], Part]:
     """Return, by case and target, whether the residual block misses less than the plain one."""
-    return tested(
+    return decided(
         {
             (case.title, target): Asked(
                 f"it misses less than the plain block, {target}",

@@ -25,12 +25,12 @@ from resexp.claims.finding import (
     Part,
     Picture,
     Verdict,
+    decided,
     judged,
     mean_text,
     measurement,
     spelled,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.stacked_training import one_thread
@@ -146,7 +146,7 @@ def path_settings(carried: Mapping[str, BySeed], counted: float) -> dict[str, li
     """
     few = Part("the short paths are few", counted < FEW, f"{number(counted)}% of all paths, limit {FEW}%")
     says = "they carry almost all of the gradient"
-    parts = tested({name: Asked(says, each, "higher", ALMOST_ALL, "%") for name, each in carried.items()})
+    parts = decided({name: Asked(says, each, "higher", ALMOST_ALL, "%") for name, each in carried.items()})
     return {_NETS[name].when: [few, part] for name, part in parts.items()}
 
 

@@ -26,12 +26,12 @@ from resexp.claims.finding import (
     OnProgress,
     Part,
     Picture,
+    decided,
     judged,
     mean_text,
     measurement,
     spelled,
     story,
-    tested,
     too_few,
 )
 from resexp.models.resnet import Network, build
@@ -184,7 +184,7 @@ def shattering_settings(found: Correlations) -> dict[str, list[Part]]:
         deep = found[arm][deepest]
         asked[arm, "alike"] = Asked("a residual net's still resemble each other", deep, "higher", NOISE)
         asked[arm, "law"] = Asked("they do so no less than like 1/sqrt(depth)", deep, "higher", least)
-    parts = tested(asked)
+    parts = decided(asked)
     return {
         **{WHEN[arm]: [parts[_PLAIN, "noise"], parts[arm, "alike"], parts[arm, "law"]] for arm in WHEN},
         NO_NORM: [parts[BARE, "noise"]],

@@ -22,12 +22,12 @@ from resexp.claims.finding import (
     Part,
     Picture,
     Premise,
+    decided,
     judged,
     mean_text,
     measurement,
     spelled,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
@@ -181,7 +181,7 @@ def small_responses_settings(
         asked[way, "residual"] = Asked(says, spared, "lower", HARDLY, "errors in 100")
         says = "take any one out of the plain net and it guesses (the mildest)"
         asked[way, "plain"] = Asked(says, ruined, "higher", RUIN, "% of the way to guessing")
-    found = tested(asked)
+    found = decided(asked)
     passed, of_all = len(response["residual"]), len(known["residual"])
     premise = Part(
         f"both nets of a pair pass {ENOUGH}% test accuracy", passed > 0, f"{passed} of {of_all} pairs"

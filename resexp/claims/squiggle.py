@@ -25,12 +25,12 @@ from resexp.claims.finding import (
     OnProgress,
     Part,
     Picture,
+    decided,
     judged,
     listed,
     mean_text,
     measurement,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.squiggle_data import (
@@ -225,7 +225,7 @@ def squiggle_settings(courses: Mapping[str, Course], blocked: Course) -> dict[st
             asked[when, part] = Asked(says, course.last[part], "lower", plain[part], _UNIT)
         says = f"it draws {WORDED[MISSING]}"
         asked[when, MISSING] = Asked(says, course.last[MISSING], "lower", HALF, _UNIT)
-    parts = tested(asked)
+    parts = decided(asked)
     return {when: [parts[when, part] for part in (DRAWN, BLANK, MISSING)] for when in starts}
 
 

@@ -25,12 +25,12 @@ from resexp.claims.finding import (
     Part,
     Picture,
     Premise,
+    decided,
     every,
     judged,
     measurement,
     spelled,
     story,
-    tested,
     too_few,
 )
 from resexp.claims.small_training import Trained, counted, drawings, in_threads, train_briefly
@@ -142,7 +142,7 @@ def three_convs_parts(losses: Losses, guessing: float) -> tuple[dict[str, list[P
         asked["faster", other] = Asked(says, losses[THREE], "lower", losses[other], unit)
         least = {seed: loss - MARGIN for seed, loss in losses[other].items()}
         asked["margin", other] = Asked(says, losses[THREE], "lower", least, unit)
-    found = tested(asked)
+    found = decided(asked)
     parts = []
     for other in (TWO, ONE):
         faster, margin = found["faster", other], found["margin", other]
