@@ -290,7 +290,7 @@ def _finding(results: NetResults, details: dict[str, Any], guess_loss: float) ->
             f"{_OPTIM['steps']} steps of {_OPTIM['batch_size']}; of the learning rates {listed(_RATES)} "
             f"the best on the first seed is used for all {n}. Loss: mean over the last tenth of the steps; "
             f"guessing has {number(guess_loss)}, which a net counts too that diverged or ended above it, "
-            f"and {LEARNED} less counts as learning. A cure leaves the gradient healthy, neither vanishing nor "
+            f"and {LEARNED} less counts as learning. A cure leaves the gradient healthy, not vanishing, not "
             "exploding, and lets the net learn. Post: the activation stands after the addition (He et al. "
             "2015); pre: in the branch alone (He et al. 2016)."
         ),

@@ -2,12 +2,12 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from resexp.claims.finding import Finding, Verdict
 from resexp.claims.registry import CLAIMS, NUM_SEEDS
+from resexp.records.claim import ClaimDocument, MeasurementRow, PartRow, PictureRow
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
@@ -60,30 +60,33 @@ def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
     for number, picture in enumerate(finding.pictures, start=1):
         file = f"picture{number}.svg"
         write_atomic(folder / file, to_svg(picture.figure, picture.description).encode())
-        pictures.append({"file": file, "caption": picture.caption, "description": picture.description})
-    document = {
-        "name": finding.name,
-        "claim": finding.claim,
-        "source": finding.source,
-        "word": finding.verdict.word,
-        "condition": finding.verdict.condition,
-        "answer": finding.verdict.answer,
-        "sentence": finding.sentence,
-        "setup": finding.setup,
-        "parts": part_rows(finding.verdict),
-        "measurements": [asdict(measurement) for measurement in finding.measurements],
-        "pictures": pictures,
-        "details": finding.details,
-    }
+        pictures.append(
+            PictureRow(file=file, caption=picture.caption, description=picture.description),
+        )
+    document = ClaimDocument(
+        name=finding.name,
+        claim=finding.claim,
+        source=finding.source,
+        word=finding.verdict.word,
+        condition=finding.verdict.condition,
+        answer=finding.verdict.answer,
+        sentence=finding.sentence,
+        setup=finding.setup,
+        parts=part_rows(finding.verdict),
+        measurements=tuple(MeasurementRow(**vars(each)) for each in finding.measurements),
+        pictures=tuple(pictures),
+        details=finding.details,
+    ).model_dump()
     write_json(folder / "finding.json", document)
     return document
 
 
-def part_rows(verdict: Verdict) -> list[dict[str, Any]]:
+def part_rows(verdict: Verdict) -> tuple[PartRow, ...]:
     """Return the premise, if there is one, and every part with its setting."""
-    premise = [{"setting": None} | asdict(verdict.premise)] if verdict.premise else []
-    return premise + [
-        {"setting": setting or None} | asdict(part)
+    premise = [PartRow(setting=None, **vars(verdict.premise))] if verdict.premise else []
+    parts = (
+        PartRow(setting=setting or None, **vars(part))
         for setting, parts in verdict.settings.items()
         for part in parts
-    ]
+    )
+    return (*premise, *parts)

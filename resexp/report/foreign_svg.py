@@ -19,7 +19,7 @@ ID = re.compile(r"f[0-9a-f]{8}-[\w.-]+", re.ASCII)
 PNG = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]*")
 DECLARATION = re.compile(
     r"(?:fill|stroke|opacity|font|text|image|stop)[a-z-]*:"
-    r" ?(?:var\(--[a-z]+\)|#[0-9a-fA-F]{3,8}|[A-Za-z0-9.,% -]*)",
+    r" ?(?:var\(--[a-z]+\)|#[0-9a-fA-F]{3,8}|[A-Za-z0-9.,% '-]*)",
     re.ASCII,
 )
 STEP = re.compile(r"[0-9]+")
