@@ -109,7 +109,7 @@ def test_paths_that_are_not_few_settle_it() -> None:
 def test_a_condition_names_no_net_that_fails() -> None:
     answer = judged(path_settings(carried(he=1.0), 0.5)).answer
     assert "He's" not in answer
-    assert answer.endswith("or it has no norm and PyTorch's small initial weights")
+    assert answer.endswith("or there is no norm and the weights begin small (PyTorch's)")
 
 
 def test_the_shortest_paths_are_short_too() -> None:

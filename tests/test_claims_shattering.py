@@ -73,7 +73,7 @@ def answer(**deep: float) -> str:
 def test_the_claims_words_decide_what_must_be_so():
     assert answer() == "holds"
     # 1/sqrt(7) of 0.5 is 0.19: what keeps much less falls faster than that.
-    assert answer(residual=0.05).startswith("holds only if both have batch norm and the blocks one conv or ")
+    assert answer(residual=0.05).startswith("holds only if both have batch norm and the blocks one conv")
     assert answer(bare=0.8).startswith("holds only if both nets have batch norm")
     assert "no norm" not in answer(bare=0.8)
     assert answer(plain=0.5, bare=0.5) == "does not hold"

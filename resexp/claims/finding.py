@@ -151,8 +151,8 @@ def judged(settings: Mapping[str, Sequence[Part]], premise: Premise | None = Non
     for name, parts in settings.items():
         stands[every(part.found for part in parts)].append(name)
     if stands[True] and stands[False]:
-        perhaps = f", or perhaps {' or '.join(stands[None])} (not resolved)" if stands[None] else ""
-        return Verdict("holds only if", " or ".join(stands[True]) + perhaps, given, settings)
+        perhaps = f", or perhaps {listed(stands[None], 'or')} (not resolved)" if stands[None] else ""
+        return Verdict("holds only if", listed(stands[True], "or") + perhaps, given, settings)
     if stands[None]:
         return Verdict("not resolved", None, given, settings)
     return Verdict("holds" if stands[True] else "does not hold", None, given, settings)

@@ -62,14 +62,14 @@ class ProbedNet(NamedTuple):
 
 
 _NETS = {
-    "batch norm (He et al. 2015)": ProbedNet({}, "the net has batch norm"),
+    "batch norm (He et al. 2015)": ProbedNet({}, "there is batch norm"),
     "batch norm, nothing after the addition": ProbedNet(
-        {"order": "pre"}, "it has batch norm and nothing after the addition"
+        {"order": "pre"}, "there is batch norm and nothing after the addition"
     ),
     "no norm, PyTorch's own init": ProbedNet(
-        {"norm": "none", "init": "default"}, "it has no norm and PyTorch's small initial weights"
+        {"norm": "none", "init": "default"}, "there is no norm and the weights begin small (PyTorch's)"
     ),
-    "no norm, He init": ProbedNet({"norm": "none"}, "it has no norm and He's larger initial weights"),
+    "no norm, He init": ProbedNet({"norm": "none"}, "there is no norm and the weights begin large (He's)"),
 }
 MAIN = next(iter(_NETS))
 Shares = Mapping[str, Mapping[int, Sequence[float]]]

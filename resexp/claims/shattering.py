@@ -183,7 +183,9 @@ def shattering_settings(found: Correlations) -> dict[str, list[Part]]:
         least = {seed: LEEWAY * value for seed, value in _by_law(found[arm]).items()}
         deep = found[arm][deepest]
         asked[arm, "alike"] = Asked("a residual net's still resemble each other", deep, "higher", NOISE)
-        asked[arm, "law"] = Asked("they do so no less than like 1/sqrt(depth)", deep, "higher", least)
+        asked[arm, "law"] = Asked(
+            f"at least {LEEWAY:.0%} of what 1/sqrt(depth) leaves is left", deep, "higher", least
+        )
     parts = decided(asked)
     return {
         **{WHEN[arm]: [parts[_PLAIN, "noise"], parts[arm, "alike"], parts[arm, "law"]] for arm in WHEN},
