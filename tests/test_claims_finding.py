@@ -45,19 +45,17 @@ def test_an_answer_is_what_every_outcome_of_the_open_parts_would_give() -> None:
             *(itertools.product(*([(each,), (True, False)][each is None] for each in s)) for s in settings)
         )
         words = {word_of(list(outcome)) for outcome in outcomes}
-        verdict = judged({f"setting {i}": parts(found) for i, found in enumerate(settings)})
-        assert verdict.word == (words.pop() if len(words) == 1 else "not resolved"), settings
+        answer = judged({f"setting {i}": parts(found) for i, found in enumerate(settings)})
+        assert answer.word == (words.pop() if len(words) == 1 else "not resolved"), settings
 
 
 def test_a_condition_names_where_it_holds_and_what_is_open_and_nothing_else() -> None:
-    verdict = judged(
+    answer = judged(
         {"it rains": parts((True,)), "it snows": parts((True, False)), "it hails": parts((None,))}
     )
-    assert verdict.answer == "holds only if it rains, or perhaps it hails (not resolved)"
-    assert (
-        judged({"it rains": parts((True,)), "it snows": parts((False,))}).answer == "holds only if it rains"
-    )
-    assert judged({"": parts((True, True))}).answer == "holds"
+    assert answer.text == "holds only if it rains, or perhaps it hails (not resolved)"
+    assert judged({"it rains": parts((True,)), "it snows": parts((False,))}).text == "holds only if it rains"
+    assert judged({"": parts((True, True))}).text == "holds"
 
 
 def test_without_its_premise_a_claim_is_not_tried() -> None:

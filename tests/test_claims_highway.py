@@ -103,7 +103,7 @@ CLEAR_WAY = {CLEAR: (1.0,) * 5}
 
 
 def answer(found: Passages) -> str:
-    return judged(highway_settings(found)).answer
+    return judged(highway_settings(found)).text
 
 
 def test_only_equal_bits_are_not_shrunk_and_an_interval_around_1_is_not_resolved() -> None:

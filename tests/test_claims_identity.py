@@ -1,5 +1,7 @@
 """What the targets are, what can represent them, and when nothing is missed."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -104,7 +106,7 @@ def errors(**residual: float) -> dict[tuple[str, str, str], dict[int, float]]:
 
 def answer(**residual: float) -> str:
     parts = identity_parts(errors(**residual))
-    return judged({case.when: [parts[case.title, SAME]] for case in CASES}).answer
+    return judged({case.when: [parts[case.title, SAME]] for case in CASES}).text
 
 
 def test_the_claim_is_about_every_case_of_y_equal_to_x_and_no_other_target() -> None:
@@ -116,7 +118,8 @@ def test_the_claim_is_about_every_case_of_y_equal_to_x_and_no_other_target() -> 
 
 
 def test_a_branch_is_measured_against_what_it_began_as() -> None:
-    begun, ended = blocks(RESIDUAL, 0, 2), blocks(RESIDUAL, 0, 2)
+    begun: Any = blocks(RESIDUAL, 0, 2)
+    ended = blocks(RESIDUAL, 0, 2)
     x = noise_images(0, "test", num=4, signed=True)
     same = branch(begun, ended, x)
     assert same[:3] == (1.0, 1.0, 100.0)

@@ -14,11 +14,11 @@ from rich.console import Console
 
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD
 from resexp.claims.finding import (
+    Answer,
     Finding,
     Measurement,
     Part,
     Picture,
-    Verdict,
     mean_text,
     paired_differences,
 )
@@ -40,7 +40,7 @@ def finding(name: str, word: AnswerWord = "holds", **changes: object) -> Finding
         "name": name,
         "claim": f"What is claimed of {name} & <more>.",
         "source": "article",
-        "verdict": Verdict(
+        "answer": Answer(
             word,
             "it rains" if word == "holds only if" else None,
             Part("it can be tried", True, "5 of 5"),

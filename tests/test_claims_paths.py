@@ -107,7 +107,7 @@ def test_paths_that_are_not_few_settle_it() -> None:
 
 
 def test_a_condition_names_no_net_that_fails() -> None:
-    answer = judged(path_settings(carried(he=1.0), 0.5)).answer
+    answer = judged(path_settings(carried(he=1.0), 0.5)).text
     assert "He's" not in answer
     assert answer.endswith("or there is no norm and the weights begin small (PyTorch's)")
 

@@ -67,7 +67,7 @@ def correlations(**deep: float) -> shattering.Correlations:
 
 
 def answer(**deep: float) -> str:
-    return judged(shattering.shattering_settings(correlations(**deep))).answer
+    return judged(shattering.shattering_settings(correlations(**deep))).text
 
 
 def test_the_claims_words_decide_what_must_be_so():
@@ -89,7 +89,7 @@ def test_finding_is_computed_for_few_seeds(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shattering, "_WIDTH", 4)
     done: list[float] = []
     finding = shattering.claim([0], done.append)
-    assert finding.verdict.word == "not resolved"
+    assert finding.answer.word == "not resolved"
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
     assert len(finding.details["correlation"]) == len(shattering._ARMS)

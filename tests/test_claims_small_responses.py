@@ -1,12 +1,13 @@
 """Lesions: what is taken out, that nothing else is, and what the numbers are taken for."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
 
 from resexp.claims import small_responses
-from resexp.claims.lesions import STATISTICS, Patient, examine, removable, responses, without
+from resexp.claims.lesions import STATISTICS, Patient, Statistics, examine, removable, responses, without
 from resexp.claims.small_responses import lesions_of
 from resexp.claims.small_training import drawings, shrunk
 from resexp.models.resnet import Network, build
@@ -60,7 +61,7 @@ def test_examining_a_net_changes_nothing_in_it_and_knows_its_error():
 
 
 def test_every_3x3_layer_answers_after_its_norm_and_before_the_relu():
-    net = tiny().train()
+    net: Any = tiny().train()
     x = net.stem.norm(net.stem.conv(IMAGES))
     expected = [x]
     x = net.stem.activation(x)
@@ -76,7 +77,7 @@ def test_every_3x3_layer_answers_after_its_norm_and_before_the_relu():
 def patient(rises: Sequence[float], response: float) -> Patient:
     """A net that errs in 10 of 100 drawings, and how many more it errs in without each block."""
     without = {f"stage1.{i}": 0.1 + rise for i, rise in enumerate(rises)}
-    both = {"running": without, "batch": without}
+    both: dict[Statistics, dict[str, float]] = {"running": without, "batch": without}
     return Patient(0.9, dict.fromkeys(STATISTICS, 0.1), both, tuple(without), {"stem.conv": response})
 
 
@@ -89,7 +90,7 @@ def answer(residual: Sequence[float], plain: Sequence[float] = (0.7, 0.75), resp
         }
         for seed in range(5)
     }
-    return small_responses._finding(pairs, 0.1).verdict.answer
+    return small_responses._finding(pairs, 0.1).answer.text
 
 
 def test_a_part_that_is_not_so_is_no_condition():
@@ -117,8 +118,8 @@ def test_a_condition_is_the_kind_of_statistics():
             "residual": residual._replace(without={**residual.without, "running": running}),
             "plain": plain,
         }
-    found = small_responses._finding(pairs, 0.1).verdict.answer
-    assert found == f"holds only if {small_responses.WHEN['batch']}"
+    found = small_responses._finding(pairs, 0.1).answer.text
+    assert found == f"holds only if {small_responses.STATISTICS_WHEN['batch']}"
 
 
 def test_nets_that_know_nothing_are_not_operated_on(monkeypatch: pytest.MonkeyPatch):
@@ -128,7 +129,7 @@ def test_nets_that_know_nothing_are_not_operated_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(small_responses, "_OPTIM", {"steps": 1, "batch_size": 16, "lr": 0.1})
     monkeypatch.setattr(small_responses, "MODEL", {"depth": 8, "width": 4})
     finding = small_responses.claim([0], lambda done: None)
-    assert finding.verdict.word == "not trained enough to say"
+    assert finding.answer.word == "not trained enough to say"
     assert finding.sentence.startswith("0 of 1 pairs passed 80% test accuracy")
     assert finding.pictures == ()
 

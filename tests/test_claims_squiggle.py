@@ -156,9 +156,9 @@ def test_only_what_is_missing_is_drawn_where_the_rest_is_left_alone(
     residual: Course, zero: Course, blocked: Course, answer: str
 ) -> None:
     courses = {PLAIN: PLAIN_COURSE, RESIDUAL: residual, ZERO: zero}
-    assert judged(squiggle_settings(courses, blocked)).answer.startswith(answer)
+    assert judged(squiggle_settings(courses, blocked)).text.startswith(answer)
 
 
 def test_parts_that_are_not_told_apart_are_not_denied() -> None:
-    courses = dict.fromkeys((PLAIN, RESIDUAL, ZERO), PLAIN_COURSE)
-    assert judged(squiggle_settings(courses, PLAIN_COURSE)).answer == "not resolved"
+    courses: dict[str, Course] = dict.fromkeys((PLAIN, RESIDUAL, ZERO), PLAIN_COURSE)
+    assert judged(squiggle_settings(courses, PLAIN_COURSE)).text == "not resolved"

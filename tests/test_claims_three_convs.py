@@ -34,7 +34,7 @@ def losses(three: float, two: float = 1.0, one: float = 1.0, spread: float = 0.0
 
 
 def answer(found: Losses) -> str:
-    return judged(*three_convs_parts(found, math.log(10))).answer
+    return judged(*three_convs_parts(found, math.log(10))).text
 
 
 def test_three_must_learn_faster_than_both():
@@ -70,7 +70,7 @@ def test_a_loss_that_is_no_number_is_a_result():
 def test_what_cannot_be_resolved_is_said():
     measured = {**losses(1.0, spread=0.3), "plain": dict.fromkeys(range(5), 1.0)}
     finding = three_convs._finding(measured, measured, dict.fromkeys(_ARMS, 7), math.log(10))
-    assert finding.verdict.word == "not resolved"
+    assert finding.answer.word == "not resolved"
     assert "cannot be told from none" in finding.sentence
 
 
@@ -83,7 +83,7 @@ def test_too_few_seeds_give_numbers_without_a_word(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(three_convs, "_OPTIM", {"steps": 2, "batch_size": 16, "lr": 0.1})
     done: list[float] = []
     finding = three_convs.claim([0, 1], done.append)
-    assert finding.verdict.word in ("not resolved", "not trained enough to say")
+    assert finding.answer.word in ("not resolved", "not trained enough to say")
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
     losses = finding.details["final_loss"]

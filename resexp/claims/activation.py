@@ -281,7 +281,7 @@ def _finding(results: NetResults, details: dict[str, Any], guess_loss: float) ->
             "vanishes in a deep plain net. ReLU, or the residual design, cures that."
         ),
         source="article",
-        verdict=judged(settings, premise),
+        answer=judged(settings, premise),
         sentence=_sentence(results, learns),
         setup=(
             f"Nets of depth {_DEPTH} and width {_WIDTH} without norm (one with), 16x16 crayon drawings. T is "

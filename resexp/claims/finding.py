@@ -86,7 +86,7 @@ class Premise(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Answer:
     """What the parts add up to."""
 
     word: AnswerWord
@@ -96,7 +96,7 @@ class Verdict:
     settings: Mapping[str, Sequence[Part]]
 
     @property
-    def answer(self) -> str:
+    def text(self) -> str:
         """The word and its condition: `holds only if the shape stays`."""
         return self.word if self.condition is None else f"{self.word} {self.condition}"
 
@@ -109,7 +109,7 @@ class Finding:
     claim: str
     source: str
     """article, or the paper the claim is from"""
-    verdict: Verdict
+    answer: Answer
     sentence: str
     """the answer spelled out, with its numbers and n"""
     setup: str
@@ -138,7 +138,7 @@ def some(found: Iterable[bool | None]) -> bool | None:
     return True if True in found else None if None in found else False
 
 
-def judged(settings: Mapping[str, Sequence[Part]], premise: Premise | None = None) -> Verdict:
+def judged(settings: Mapping[str, Sequence[Part]], premise: Premise | None = None) -> Answer:
     """Return what the parts add up to. This is the one rule by which every claim is answered.
 
     settings: the parts by setting, each named as it is said after `holds only if`; "" where there is but one.
@@ -146,16 +146,16 @@ def judged(settings: Mapping[str, Sequence[Part]], premise: Premise | None = Non
     given = premise.part if premise else None
     if premise and premise.part.found is not True:
         unmet = "not resolved" if premise.part.found is None else premise.otherwise
-        return Verdict(unmet, None, given, settings)
+        return Answer(unmet, None, given, settings)
     stands: dict[bool | None, list[str]] = {True: [], False: [], None: []}
     for name, parts in settings.items():
         stands[every(part.found for part in parts)].append(name)
     if stands[True] and stands[False]:
         perhaps = f", or perhaps {listed(stands[None], 'or')} (not resolved)" if stands[None] else ""
-        return Verdict("holds only if", listed(stands[True], "or") + perhaps, given, settings)
+        return Answer("holds only if", listed(stands[True], "or") + perhaps, given, settings)
     if stands[None]:
-        return Verdict("not resolved", None, given, settings)
-    return Verdict("holds" if stands[True] else "does not hold", None, given, settings)
+        return Answer("not resolved", None, given, settings)
+    return Answer("holds" if stands[True] else "does not hold", None, given, settings)
 
 
 def decided(asked: Mapping[Key, Asked]) -> dict[Key, Part]:

@@ -107,7 +107,7 @@ def _finding(passages: Passages) -> Finding:
         name="highway",
         claim="The gradient through + x is not shrunk at all.",
         source="article; He et al. 2016",
-        verdict=judged(highway_settings(passages)),
+        answer=judged(highway_settings(passages)),
         sentence=_sentence(passages),
         setup=(
             f"Untrained residual nets of {_DEPTH} layers ({len(blocks)} blocks, width {_WIDTH}, batch norm), "

@@ -149,7 +149,7 @@ def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
         name="identity",
         claim="Where Y = x a residual block beats a plain one, which must learn to copy.",
         source="article",
-        verdict=judged({case.when: [parts[case.title, SAME]] for case in CASES}),
+        answer=judged({case.when: [parts[case.title, SAME]] for case in CASES}),
         sentence=_sentence(errors, branches, parts),
         setup=(
             f"Blocks of two 3x3 convolutions with biases and a ReLU between them, {CHANNELS} channels, "

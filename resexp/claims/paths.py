@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.claims.finding import (
+    Answer,
     Asked,
     BySeed,
     Finding,
@@ -24,7 +25,6 @@ from resexp.claims.finding import (
     OnProgress,
     Part,
     Picture,
-    Verdict,
     decided,
     judged,
     mean_text,
@@ -95,13 +95,13 @@ def _finding(shares: Shares) -> Finding:
         name: {seed: mean_length(each) for seed, each in by_seed.items()} for name, by_seed in shares.items()
     }
     counted = within(count, SHORT)
-    verdict = judged(path_settings(carried, counted))
+    answer = judged(path_settings(carried, counted))
     return Finding(
         name="paths",
         claim="A residual net is a bundle of paths, and the few short ones carry almost all of the gradient.",
         source="Veit et al. 2016",
-        verdict=verdict,
-        sentence=_sentence(verdict, carried, lengths, counted),
+        answer=answer,
+        sentence=_sentence(answer, carried, lengths, counted),
         setup=(
             f"At each of the {_NUM_BLOCKS} blocks of a {_DEPTH}-layer net the gradient can go back through "
             "the shortcut or through the branch; that makes 2^54 paths. A path's length is the number of "
@@ -151,7 +151,7 @@ def path_settings(carried: Mapping[str, BySeed], counted: float) -> dict[str, li
 
 
 def _sentence(
-    verdict: Verdict, carried: Mapping[str, BySeed], lengths: Mapping[str, BySeed], counted: float
+    answer: Answer, carried: Mapping[str, BySeed], lengths: Mapping[str, BySeed], counted: float
 ) -> str:
     n = len(carried[MAIN])
     others = "; ".join(
@@ -164,7 +164,7 @@ def _sentence(
         f"the {_NUM_BLOCKS} branches carry {spelled(carried[MAIN])}% of the gradient, mean length "
         f"{mean_text(lengths[MAIN])}, n = {n}, before any training. Elsewhere: {others}.",
         "All have the same shortcuts: it is the doing of norm and initial weights."
-        if verdict.word == "holds only if"
+        if answer.word == "holds only if"
         else "",
         too_few(n),
     )

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from resexp.claims.finding import Finding, Verdict
+from resexp.claims.finding import Answer, Finding
 from resexp.claims.registry import CLAIMS, NUM_SEEDS
 from resexp.records.claim import ClaimDocument, MeasurementRow, PartRow, PictureRow
 from resexp.records.files import ensure, write_atomic, write_json
@@ -67,12 +67,12 @@ def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
         name=finding.name,
         claim=finding.claim,
         source=finding.source,
-        word=finding.verdict.word,
-        condition=finding.verdict.condition,
-        answer=finding.verdict.answer,
+        word=finding.answer.word,
+        condition=finding.answer.condition,
+        answer=finding.answer.text,
         sentence=finding.sentence,
         setup=finding.setup,
-        parts=part_rows(finding.verdict),
+        parts=part_rows(finding.answer),
         measurements=tuple(MeasurementRow(**vars(each)) for each in finding.measurements),
         pictures=tuple(pictures),
         details=finding.details,
@@ -81,12 +81,12 @@ def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
     return document
 
 
-def part_rows(verdict: Verdict) -> tuple[PartRow, ...]:
+def part_rows(answer: Answer) -> tuple[PartRow, ...]:
     """Return the premise, if there is one, and every part with its setting."""
-    premise = [PartRow(setting=None, **vars(verdict.premise))] if verdict.premise else []
+    premise = [PartRow(setting=None, **vars(answer.premise))] if answer.premise else []
     parts = (
         PartRow(setting=setting or None, **vars(part))
-        for setting, parts in verdict.settings.items()
+        for setting, parts in answer.settings.items()
         for part in parts
     )
     return (*premise, *parts)

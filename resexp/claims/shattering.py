@@ -58,7 +58,7 @@ _ARMS: dict[str, dict[str, Any]] = {
     "residual, no norm": {"kind": "residual", "norm": "none"},
 }
 """With batch norm and two convs a block, unless the name says otherwise."""
-WHEN = {
+RIVALS = {
     _RESIDUAL: "both nets have batch norm and the blocks two convs",
     ONE_CONV: "both have batch norm and the blocks one conv",
     SMALL_BRANCH: "both have batch norm and the branches are divided by 10",
@@ -132,7 +132,7 @@ def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Fi
             "with batch norm they still resemble each other: less with depth, but only like 1/sqrt(depth)."
         ),
         source="Balduzzi et al. 2017",
-        verdict=judged(shattering_settings(found)),
+        answer=judged(shattering_settings(found)),
         sentence=_sentence(found),
         setup=(
             f"{NUM_POINTS} numbers x from {-REACH:g} to {REACH:g}, {spacing:.2g} apart, go in as 1x1 images "
@@ -151,7 +151,7 @@ def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Fi
             ),
             *(
                 measurement(f"{arm}, depth {DEPTHS[-1]}, by 1/sqrt(depth)", _by_law(found[arm]), unit)
-                for arm in WHEN
+                for arm in RIVALS
             ),
         ),
         pictures=_pictures(found, x, traces),
@@ -179,7 +179,7 @@ def shattering_settings(found: Correlations) -> dict[str, list[Part]]:
     asked: dict[tuple[str, str], Asked] = {
         (arm, "noise"): Asked(noise, found[arm][deepest], "lower", NOISE) for arm in (_PLAIN, BARE)
     }
-    for arm in WHEN:
+    for arm in RIVALS:
         least = {seed: LEEWAY * value for seed, value in _by_law(found[arm]).items()}
         deep = found[arm][deepest]
         asked[arm, "alike"] = Asked("a residual net's still resemble each other", deep, "higher", NOISE)
@@ -188,15 +188,15 @@ def shattering_settings(found: Correlations) -> dict[str, list[Part]]:
         )
     parts = decided(asked)
     return {
-        **{WHEN[arm]: [parts[_PLAIN, "noise"], parts[arm, "alike"], parts[arm, "law"]] for arm in WHEN},
+        **{RIVALS[arm]: [parts[_PLAIN, "noise"], parts[arm, "alike"], parts[arm, "law"]] for arm in RIVALS},
         NO_NORM: [parts[BARE, "noise"]],
     }
 
 
 def _sentence(found: Correlations) -> str:
     deepest, n = DEPTHS[-1], len(found[_PLAIN][DEPTHS[-1]])
-    arms = (_PLAIN, BARE, *WHEN)
-    law = "; ".join(f"{arm} {mean_text(_by_law(found[arm]))}" for arm in WHEN)
+    arms = (_PLAIN, BARE, *RIVALS)
+    law = "; ".join(f"{arm} {mean_text(_by_law(found[arm]))}" for arm in RIVALS)
     gap = paired_difference(found[BARE][deepest], found[_PLAIN][deepest])
     return story(
         f"Correlation at depth {deepest}, n = {n}: "
@@ -211,7 +211,7 @@ def _sentence(found: Correlations) -> str:
 
 
 def _pictures(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> tuple[Picture, ...]:
-    strips = {arm: (traces[arm] / traces[arm].abs().max()).tolist() for arm in (_PLAIN, *WHEN, BARE)}
+    strips = {arm: (traces[arm] / traces[arm].abs().max()).tolist() for arm in (_PLAIN, *RIVALS, BARE)}
     means = {arm: {d: mean_estimate(list(found[arm][d].values())) for d in DEPTHS} for arm in _ARMS}
     lines = {
         arm: [(d, e.mean, e.interval) for d, e in of_arm.items() if e.mean is not None]

@@ -51,7 +51,7 @@ HARDLY = 10
 """A lesion hardly matters if it adds less than this many errors in 100."""
 RUIN = 50
 """A lesion is ruin if it goes more than this many percent of the way from the error before to guessing."""
-WHEN: dict[Statistics, str] = {
+STATISTICS_WHEN: dict[Statistics, str] = {
     "running": "batch norm keeps the statistics of training",
     "batch": "batch norm's statistics are those of the net without the block",
 }
@@ -119,7 +119,7 @@ def _finding(pairs: TwinsBySeed, guess_accuracy: float) -> Finding:
             "net's, and any one block can be taken out; take any one out of a plain net and it guesses."
         ),
         source="He et al. 2015, Fig. 7; Veit et al. 2016",
-        verdict=judged(settings, premise),
+        answer=judged(settings, premise),
         sentence=_sentence(known, response, lesions),
         setup=(
             f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
@@ -187,7 +187,8 @@ def small_responses_settings(
         f"both nets of a pair pass {ENOUGH}% test accuracy", passed > 0, f"{passed} of {of_all} pairs"
     )
     return {
-        WHEN[way]: [found["", "response"], found[way, "residual"], found[way, "plain"]] for way in lesions
+        STATISTICS_WHEN[way]: [found["", "response"], found[way, "residual"], found[way, "plain"]]
+        for way in lesions
     }, Premise(premise, "not trained enough to say")
 
 

@@ -124,7 +124,7 @@ def _finding(
         name="squiggle",
         claim="A plain block must draw the whole shape; a residual block only draws what is missing.",
         source="article",
-        verdict=judged(squiggle_settings(courses, blocked)),
+        answer=judged(squiggle_settings(courses, blocked)),
         sentence=_sentence(courses, blocked),
         setup=(
             f"Drawings of {SHEET_SIZE} x {SHEET_SIZE} pixels: given is the left half of a wave in crayon, "

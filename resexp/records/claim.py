@@ -11,7 +11,7 @@ from resexp.records.files import read_regular
 AnswerWord = Literal[
     "holds", "holds only if", "does not hold", "not resolved", "not trained enough to say", "nothing to cure"
 ]
-MAX_BYTES = 64 << 20
+MAX_FINDING_BYTES = 64 << 20
 """Of a finding.json. The longest there is has a quarter of a megabyte."""
 
 
@@ -73,7 +73,7 @@ def read_claim(folder: Path) -> ClaimDocument:
     """
     path = folder / "finding.json"
     try:
-        document = ClaimDocument.model_validate_json(read_regular(path, MAX_BYTES), strict=True)
+        document = ClaimDocument.model_validate_json(read_regular(path, MAX_FINDING_BYTES), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))

@@ -11,8 +11,8 @@ from xml.etree import ElementTree
 from resexp.errors import RunFolderError
 from resexp.records.files import read_regular
 
-MAX_BYTES, MAX_ELEMENTS = 4 << 20, 20_000
-NUMBERS = re.compile(r"[-+0-9.eE, ]*")
+MAX_DRAWING_BYTES, MAX_ELEMENTS = 4 << 20, 20_000
+NUMBER_LIST = re.compile(r"[-+0-9.eE, ]*")
 PATH = re.compile(r"[-+0-9.eE, MmLlHhVvCcSsQqTtAaZz\n]*")
 TRANSFORM = re.compile(r"(?:(?:translate|scale|rotate|matrix)\([-+0-9.eE, ]*\) ?)*")
 ID = re.compile(r"f[0-9a-f]{8}-[\w.-]+", re.ASCII)
@@ -28,9 +28,9 @@ COMMON = {
     "style": None, "transform": TRANSFORM, "id": ID, "clip-path": None,
     "display": re.compile("none|inline"), "data-step": STEP,
 }  # fmt: skip
-BOX = dict.fromkeys(("x", "y", "width", "height"), NUMBERS)
+BOX = dict.fromkeys(("x", "y", "width", "height"), NUMBER_LIST)
 ALLOWED: dict[str, dict[str, re.Pattern[str] | None]] = {
-    "svg": {"viewBox": NUMBERS, "role": re.compile("img"), "aria-label": ANY},
+    "svg": {"viewBox": NUMBER_LIST, "role": re.compile("img"), "aria-label": ANY},
     "defs": {},
     "g": COMMON,
     "path": {**COMMON, "d": PATH},
@@ -47,7 +47,7 @@ ALLOWED: dict[str, dict[str, re.Pattern[str] | None]] = {
 def read_drawing(path: Path) -> str:
     """Return the drawing in this file as an <svg> for a page. Raises RunFolderError for what is none."""
     try:
-        text = read_regular(path, MAX_BYTES).decode()
+        text = read_regular(path, MAX_DRAWING_BYTES).decode()
     except UnicodeDecodeError as error:
         raise RunFolderError(f"{path}: not a drawing (not UTF-8)") from error
     try:
