@@ -147,8 +147,8 @@ STUCK, SCRIBBLES = course(0.003, 0.02, 0.9), course(0.003, 0.2, 0.1)
     ("residual", "zero", "blocked", "answer"),
     [
         (DRAWS, DRAWS, DRAWS, "holds"),
-        (DRAWS, DRAWS, STUCK, "holds only if the residual block starts at random weights or its last layer"),
-        (SCRIBBLES, DRAWS, STUCK, "holds only if its last layer starts at zero"),
+        (DRAWS, DRAWS, STUCK, "holds only if nothing stands after the addition (random start) or nothing"),
+        (SCRIBBLES, DRAWS, STUCK, "holds only if nothing stands after the addition (last layer from zero)"),
         (SCRIBBLES, STUCK, STUCK, "does not hold"),
     ],
 )

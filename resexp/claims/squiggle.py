@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from resexp.analysis.statistics import paired_difference
+from resexp.analysis.statistics import DifferenceWord, paired_difference
 from resexp.claims.finding import (
     Asked,
     BySeed,
@@ -30,6 +30,7 @@ from resexp.claims.finding import (
     listed,
     mean_text,
     measurement,
+    paired_differences,
     story,
     too_few,
 )
@@ -77,11 +78,17 @@ ALONE_STEPS, ALONE_LOOK = 40, 20
 _UNIT = "of just copying"
 CURVE_FLOOR = 3e-4
 STARTS = {
-    RESIDUAL: "the residual block starts at random weights",
-    ZERO: "its last layer starts at zero",
+    RESIDUAL: "nothing stands after the addition (random start)",
+    ZERO: "nothing stands after the addition (last layer from zero)",
 }
 """How the blocks that add their input are said after `holds only if`."""
-BLOCKED = "its last layer starts at zero and a ReLU stands after the addition"
+BLOCKED = "a ReLU stands after the addition (last layer from zero)"
+AGAINST: dict[DifferenceWord | None, str] = {
+    "lower": "draws it better",
+    "higher": "draws it worse",
+    "not resolved": "is not told apart",
+    None: "is not told apart",
+}
 HALF = 0.5
 """Of just copying: a block that misses less of the missing half than this draws it."""
 Drawing = NDArray[np.float32]
@@ -235,10 +242,15 @@ def _sentence(courses: Mapping[str, Course], blocked: Course) -> str:
         f"{WORDED[part]}: {listed(f'{arm} {mean_text(c.last[part])}' for arm, c in courses.items())}"
         for part in (*DRAWING_PARTS, WHOLE)
     )
+    words = paired_differences(
+        {arm: (courses[arm].last[MISSING], courses[PLAIN].last[MISSING]) for arm in STARTS}
+    )
+    drawing = " and ".join(f"{arm} {AGAINST[word]}" for arm, (_, word) in words.items())
     stuck = blocked.last[MISSING]
     trapped = min(stuck.values()) > max(courses[ZERO].last[MISSING].values())
     return story(
         f"Error on {errors}. In units of just copying, n = {n}.",
+        f"The missing half itself, against the plain block: {drawing}.",
         f"With a ReLU after the addition the zero start keeps {mean_text(stuck)} of the missing half: where "
         "the paper is exactly 0, that ReLU lets no gradient through."
         if trapped
