@@ -130,6 +130,9 @@ def test_a_branch_is_measured_against_what_it_began_as() -> None:
     ]
     assert same.response == pytest.approx(sum(sizes) / 2, rel=1e-5)
     with torch.no_grad():
+        # Two of eight, in one of two blocks.
+        ended.get_parameter("0.conv1.bias")[:2].fill_(-1e6)
+        assert branch(begun, ended, x).live == 87.5
         ended.get_parameter("0.conv2.weight").mul_(0)
         ended.get_parameter("1.conv2.weight").mul_(0)
         # Every ReLU of the first block is dead: whatever it is given, its layer answers below zero.
