@@ -21,7 +21,7 @@ from resexp.data.batches import Batch, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
-from resexp.experiments.plan import QUICK_LOOK, QUICK_LOOK_INIT, require_said_once
+from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import ProfileRow, gradient_profile
 from resexp.records.files import child, write_atomic, write_json
@@ -53,7 +53,7 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     for key in vary:
         if not key.startswith("model."):
             raise UsageError(f"gradients --vary {key}: nothing is trained here; allowed are model.KEY")
-    base = QUICK_LOOK if config is None else None
+    base = FULL_LOOK if config is None else None
     said = {text.partition("=")[0] for text in sets} | set(vary)
     axes = dict(vary)
     if base is not None and not said & {"model.norm", "model.init"}:
