@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from benchmarks.results import record, spread
 from resexp.analysis.cells import STUCK_MARGIN
 from resexp.config import Config, DataSection
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits, load
 from resexp.experiments.plan import make_plan
 from resexp.probes.gradient_profile import gradient_profile
@@ -92,7 +92,7 @@ class Outcome(NamedTuple):
 def outcome(config: Config, splits: Splits) -> Outcome:
     """Train one net of the quick look."""
     engine = Engine(config, splits.train, resolve(config.run, num_images=0))
-    probed = render(engine.train, in_place(sample(len(splits.train.labels), PROBE_IMAGES)))
+    probed = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
     ratio = first_over_last(gradient_profile(engine.copy_of_net(), probed)["outputs"])
     losses = engine.advance(config.optim.steps).loss
     scores = engine.evaluate(splits.test)

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from resexp._version import __version__
-from resexp.analysis.gradient_ratio import gradient_ratio, slope
-from resexp.analysis.mean_field import layer_factor, predict
+from resexp.analysis.gradient_ratio import gradient_ratio, slope, slope_of
+from resexp.analysis.mean_field import predict
 from resexp.analysis.statistics import mean_estimate
 from resexp.config import Config
 from resexp.config.load import load
@@ -199,9 +199,7 @@ def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
         "predicted_by": predicted.reason,
         "stage_factor": None if within.mean is None else 10**within.mean,
         "stage_interval": None if within.interval is None else [10**bound for bound in within.interval],
-        "stage_predicted": layer_factor(
-            norm=model["norm"], activation=model["activation"], init=model["init"]
-        )
+        "stage_predicted": _stage_predicted(profiles[0]["outputs"], dict(predicted.profile))
         if model["kind"] == "plain"
         else None,
         "profile": _profile(profiles, dict(predicted.profile)),
@@ -227,6 +225,14 @@ def _profile(profiles: Sequence[ProfileRow], predicted: Mapping[int, float]) -> 
             }
         )
     return points
+
+
+def _stage_predicted(outputs: Sequence[ProfileRow], profile: Mapping[int, float]) -> float | None:
+    """The factor of a layer inside the stages by theory, taken from its profile as from a measured one."""
+    if not profile:
+        return None
+    found = slope_of([(output["stage"], output["layer"], profile[output["layer"]]) for output in outputs])
+    return None if found is None else 10**found
 
 
 def _quotient(part: float | None, whole: float | None) -> float | None:
