@@ -100,6 +100,13 @@ def test_parts_are_corrected_for_their_number() -> None:
     assert any_word / families < 0.1
 
 
+def test_a_part_with_too_few_seeds_takes_no_slot() -> None:
+    few = {f"few {i}": Asked("", {0: 1.0, 1: 1.1}, "lower", 0.5) for i in range(20)}
+    barely = Asked("", dict(enumerate((-1.0, -1.0, 0.1, -0.9, -0.6))), "lower", 0.0)
+    assert decided({**few, "barely": barely})["barely"].found is True
+    assert decided({str(i): barely for i in range(20)})["0"].found is None
+
+
 def test_a_number_is_rounded_alike_in_a_sentence_and_in_the_table() -> None:
     rng = np.random.default_rng(1)
     for _ in range(200):

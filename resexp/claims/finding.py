@@ -188,13 +188,14 @@ def measurement(what: str, values: BySeed | Sequence[float], unit: str) -> Measu
 
 
 def paired_differences(pairs: Mapping[Key, tuple[BySeed, BySeed]]) -> Differences[Key]:
-    """Return, for each (value, reference), the paired difference and its word, Holm-corrected over all."""
+    """Return, for each (value, reference), the paired difference and its word.
+
+    Holm-corrected over all that have seeds enough for a word: the others take no slot.
+    """
     estimates = {key: paired_difference(value, reference) for key, (value, reference) in pairs.items()}
-    adjusted = holm([1.0 if e.p is None else e.p for e in estimates.values()])
-    return {
-        key: (estimate, difference_word(estimate, p))
-        for (key, estimate), p in zip(estimates.items(), adjusted, strict=True)
-    }
+    p_values = {key: e.p for key, e in estimates.items() if e.p is not None and e.n >= MIN_SEEDS_FOR_A_WORD}
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
+    return {key: (e, difference_word(e, adjusted.get(key))) for key, e in estimates.items()}
 
 
 def geometric_mean(values: Sequence[float]) -> float:

@@ -55,7 +55,7 @@ _OPTIM = {
 }
 Losses = Mapping[str, BySeed]
 """By arm and seed: mean training loss over the last tenth of the steps, in nats."""
-TRAINED = 0.5
+LEARNED_NATS = 0.5
 """A net has been trained enough to say if its loss beats guessing by this many nats."""
 RESOLVED = (0.2, 0.4)
 """Nats: half-widths of a difference's interval in two trials of this set-up, five seeds, 300 and 500 steps.
@@ -140,7 +140,7 @@ def three_convs_parts(losses: Losses, guessing: float) -> tuple[dict[str, list[P
 
     Not faster is: slower, or faster by less than the margin, and that for sure.
     """
-    limit, unit = guessing - TRAINED, "nats"
+    limit, unit = guessing - LEARNED_NATS, "nats"
     asked: dict[tuple[str, str], Asked] = {}
     for arm in BLOCKS:
         asked["trained", arm] = Asked(f"{arm} have learned", losses[arm], "lower", limit, unit)
