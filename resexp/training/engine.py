@@ -1,12 +1,13 @@
 """The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from resexp.config import Config
 from resexp.data.batches import Draw, draw, render
@@ -32,6 +33,26 @@ def prepare(execution: Execution) -> None:
     torch.set_num_threads(execution.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+
+
+def _update(
+    train: Dataset,
+    group: Group,
+    forward: Callable[[Tensor], Tensor],
+    weights: Sequence[Tensor],
+    optimizer: Optimizer,
+    average: Average | None,
+    chance: Draw,
+) -> Readings:
+    """One step from its chance to its readings.
+
+    No method of the engine: a recording would hold its engine and the engine the recording, and what both
+    have on the device would stay there until Python next looks for cycles.
+    """
+    readings = train_step(forward, weights, optimizer, render(train, group.slice(chance)))
+    if average:
+        average.follow()
+    return readings
 
 
 class Engine:
@@ -66,7 +87,9 @@ class Engine:
             momentum=optim.momentum,
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
-            fused=graphed,  # reads the rate where it lies; the others ask the device for its value
+            # Reads the rate where it lies; the others ask the device for its value. None, since False would
+            # also switch off PyTorch's own choice: on a GPU all tensors in a few kernels.
+            fused=True if graphed else None,
         )
         if optim.momentum:
             for parameter in self.net.parameters():
@@ -74,6 +97,9 @@ class Engine:
         return optimizer
 
     def _stepper(self, chance: int) -> Stepper:
+        update = partial(
+            _update, self.train, self._group, self._forward, self.weights, self.optimizer, self._average
+        )
         course = Course(
             draw=partial(
                 draw,
@@ -85,9 +111,9 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return OneByOne(self._update, self.optimizer, course)
+            return OneByOne(update, self.optimizer, course)
         return Graphed(
-            self._update,
+            update,
             self.optimizer,
             course,
             [tensor for part in self._tensors().values() for tensor in part.values()],
@@ -95,13 +121,6 @@ class Engine:
             num_layers=len(self.weights),
             device=self.execution.device,
         )
-
-    def _update(self, chance: Draw) -> Readings:
-        batch = render(self.train, self._group.slice(chance))
-        readings = train_step(self._forward, self.weights, self.optimizer, batch)
-        if self._average:
-            self._average.follow()
-        return readings
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
