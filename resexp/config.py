@@ -21,7 +21,7 @@ Norm = Literal["batch", "none", "group", "layer"]
 Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"]
 Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
 Probe = Literal["gradient_profile"]
 
@@ -180,7 +180,7 @@ class RunSection(Section):
     device: Device = "auto"
     """auto: CUDA if there is one, else the CPU"""
     precision: Precision = "auto"
-    """of the convolutions; parameters and norms stay float32"""
+    """of the convolutions; parameters stay float32. tf32, float32 cut to 10 bits on a GPU, only by name"""
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"

@@ -12,7 +12,8 @@ would be zero in float32 and may be in float64. Run it where subnormal numbers a
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +70,20 @@ def unfold(folded: Folded, g_out: Tensor) -> tuple[Flow, list[Tensor]]:
     return Flow(g_out, g_shortcut, g_branch, g_in), of_weights
 
 
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Multiply float32 as float32 on a GPU, whatever the run's own precision."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+@exact_products()
 def gradient_profile(net: Network, batch: Batch) -> Row:
     """Return a row of profile.jsonl without its `step`: `loss`, `outputs`, `layers`.
 

@@ -20,7 +20,7 @@ class Execution(NamedTuple):
     device: str
     """cpu or cuda"""
     precision: str
-    """float32 or bfloat16, of the convolutions"""
+    """float32, tf32 or bfloat16, of the convolutions"""
     mode: str
     """eager or compiled (the net, by Inductor); on a GPU graphed or graphed+compiled (the step, one graph)"""
     threads: int
@@ -65,6 +65,8 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
         precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
         fast = "multiplies bfloat16 in hardware" if precision == "bfloat16" else "has no fast bfloat16"
         reasons.append(f"precision {precision}: the device {fast}")
+    elif precision == "tf32" and not (device == "cuda" and torch.cuda.get_device_capability() >= (8, 0)):
+        raise ResourceError("run.precision is tf32, which takes a GPU of capability 8.0 or more; use float32")
 
     compiled = run.compile
     if compiled == "auto":
