@@ -18,7 +18,7 @@ from resexp.records.folder import ensure, write_atomic, write_json
 from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, resolve, usable_cores
+from resexp.training.execution import Execution, gpu_fault, resolve, usable_cores
 from resexp.training.place import ALONE, Place
 from resexp.training.spreading import spread
 
@@ -39,8 +39,8 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
             "bits would differ: use as many, or start a new run"
         )
     require_same_versions(run)
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
+    if execution.device == "cuda" and (fault := gpu_fault()):
+        raise ResourceError(f"{folder}: began on a CUDA device, and {fault}; go on where there is one")
     if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
     return execution

@@ -31,11 +31,20 @@ def keep_compilations() -> None:
     os.environ[VARIABLE] = str(folder)
 
 
+def keep_to_rules() -> None:
+    """Have Inductor choose kernels by rule: by stopwatch, its choice on a GPU decides the order of sums."""
+    from torch._inductor import config
+
+    if hasattr(config, "deterministic"):  # as of torch 2.10
+        config.deterministic = True
+
+
 def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return `net` compiled when it is first called; another net of its shape is not compiled again.
 
     Shapes are never made symbolic: what a net becomes shall not depend on the nets before it.
     """
     keep_compilations()
+    keep_to_rules()
     torch._dynamo.config.recompile_limit = SHAPES_IN_A_PROCESS  # pyright: ignore
     return torch.compile(net, dynamic=False)

@@ -1,6 +1,6 @@
 """The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from resexp.training.compiling import compiled
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution
 from resexp.training.flushing import Flushed
-from resexp.training.graph import Graphed
+from resexp.training.graph import CaptureError, Graphed
 from resexp.training.group import ALONE, Group, synchronised
 from resexp.training.schedules import learning_rate
 from resexp.training.step import Readings, train_step
@@ -130,7 +130,10 @@ class Engine:
         return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
+        """Convolutions and the head in the run's precision; parameters, their gradients and the loss float32.
+
+        In bfloat16 batch norm, too, takes in and gives out bfloat16; its statistics are summed in float32.
+        """
         if self.execution.precision != "bfloat16":
             return net
 
@@ -139,6 +142,14 @@ class Engine:
                 return net(images)
 
         return forward
+
+    def record(self) -> None:
+        """Record the step now, where steps are recorded at all; else the first `advance` does.
+
+        Raises CaptureError for a step that cannot be recorded.
+        """
+        if isinstance(self._make_steps, Graphed):
+            self._apart(self._make_steps.record)
 
     def advance(self, num_steps: int, should_stop: Callable[[], bool] = lambda: False) -> Readings:
         """Make up to `num_steps` updates, at least one, and return their readings.
@@ -186,3 +197,33 @@ class Engine:
             for name, tensor in tensors.items():
                 tensor.copy_(state[part][name])
         self.step = state["step"]
+
+
+def rehearsed(execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+    """Return how steps are executed, after one step of each kind was recorded and thrown away.
+
+    kinds: a config of each and a batch of its images. As planned; or all of them eagerly, with the reason,
+    where one of them cannot be recorded: one answer for all arms. What else goes wrong is passed over, since
+    the run in which it does so again tells it.
+    """
+    if not execution.graphed:
+        return execution
+    for config, train in kinds:
+        if why := _unrecordable(config, train, execution):
+            reason = f"{execution.reason}; mode eager after all: {why}"
+            return execution._replace(mode="eager", reason=reason)
+    return execution
+
+
+def _unrecordable(config: Config, train: Dataset, execution: Execution) -> str | None:
+    """Why the step of this net cannot be recorded; None where it can, or fails otherwise."""
+    try:
+        Engine(config, train, execution).record()
+    except CaptureError as error:
+        return str(error)
+    except Exception:
+        return None
+    finally:
+        if execution.device == "cuda":
+            torch.cuda.empty_cache()  # the process that trains need not be this one
+    return None

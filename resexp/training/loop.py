@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from resexp.config import Config
 from resexp.data.batches import in_place, render, sample
 from resexp.data.splits import Splits
@@ -21,10 +19,11 @@ from resexp.records.summary import summarize
 from resexp.training import checkpoint
 from resexp.training.beginning import begin, execution_of
 from resexp.training.calendar import Span, spans
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.following import Task
+from resexp.training.graph import out_of_memory
 from resexp.training.group import ALONE, Group
 from resexp.training.journal import Journal
 from resexp.training.signals import Stop
@@ -63,16 +62,11 @@ def run(
     try:
         return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         raise ResourceError(
             f"{folder}: out of memory with optim.batch_size {config.optim.batch_size}; try a smaller one"
         ) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain RuntimeError, which only its text tells apart."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _run(
@@ -85,7 +79,12 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
+    alone = execution is None and not (folder / "manifest.json").exists()
+    few = splits.train.first(config.optim.batch_size)
     execution = execution_of(config, folder, execution, group.place)
+    if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
+        execution = tried
+        say(f"execution: {execution.reason}")
     group.share(Task(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)

@@ -1,20 +1,22 @@
 """Runs on this machine: one after the other, or one process for each GPU where there are several."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
-from resexp.config import RunSection
+from resexp.config import Config, RunSection
+from resexp.data.datasets import Dataset
 from resexp.study.executors import Executor, Failure
 from resexp.study.executors.processes import side_by_side
 from resexp.study.executors.single import carry_out
 from resexp.study.images import splits_of
 from resexp.study.plan import Job, labels
-from resexp.training.execution import Execution, resolve
+from resexp.training.engine import rehearsed
+from resexp.training.execution import Execution, gpu_fault, resolve
 from resexp.training.signals import Stop
 from resexp.views.progress import Dashboard
 
@@ -36,6 +38,9 @@ class _Local:
     def resolve(self, section: RunSection, *, num_images: int) -> Execution:
         return resolve(section, num_images=num_images)
 
+    def rehearsed(self, execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+        return rehearsed(execution, kinds)
+
     def carry_out(
         self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard
     ) -> list[Failure]:
@@ -46,12 +51,13 @@ class _Local:
 
 
 def _visible(execution: Execution) -> Sequence[str]:
-    """The GPUs by the names that CUDA_VISIBLE_DEVICES has for them; none for runs that need none."""
+    """The GPUs that torch can use, as CUDA_VISIBLE_DEVICES names them; none for runs that need none."""
     if execution.device != "cuda":
         return ()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+    names = named.split(",")[:count] if named else [str(index) for index in range(count)]
+    return [name for index, name in enumerate(names) if gpu_fault(index) is None]
 
 
 def _in_turn(jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard) -> list[Failure]:

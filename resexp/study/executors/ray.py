@@ -9,13 +9,14 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from resexp.config import RunSection
+from resexp.config import Config, RunSection
+from resexp.data.datasets import Dataset
 from resexp.data.splits import Splits
 from resexp.errors import Exit, ResourceError
 from resexp.study.executors import LOST_WORKERS, Executor, Failure
@@ -25,6 +26,7 @@ from resexp.study.executors.single import carry_out
 from resexp.study.images import splits_of
 from resexp.study.plan import Job, labels
 from resexp.training.beginning import versions
+from resexp.training.engine import rehearsed
 from resexp.training.execution import Execution, resolve, usable_cores
 from resexp.training.signals import SIGNALS, Stop
 from resexp.views.progress import Dashboard
@@ -81,6 +83,14 @@ class _OnRay:
             return ray.get(there.remote(section, num_images=num_images))
         except RayTaskError as error:
             raise error.cause from None
+
+    def rehearsed(self, execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+        import ray
+
+        if not execution.graphed:
+            return execution
+        there = _remote(rehearsed, **self._needs(execution.threads, execution.device))
+        return ray.get(there.remote(execution, list(kinds)))
 
     def carry_out(
         self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard
