@@ -20,12 +20,13 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, Exit, ResourceError
-from resexp.records.run import Run
+from resexp.records.run import Run, read_lines
 from resexp.study.verification import tensor_digests
 from resexp.training import compiling
 from resexp.training.engine import Engine, rehearsed
 from resexp.training.execution import Execution, resolve
 from resexp.training.graph import WINDOW, CaptureError
+from resexp.training.journal import Journal
 from resexp.training.loop import run
 from resexp.training.step import Readings, train_step
 
@@ -246,6 +247,35 @@ def test_an_engine_is_gone_when_its_run_is_over(
         assert [engine() for engine in engines] == [None]
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("mode", ["eager", "graphed"])
+def test_a_span_is_written_while_a_graph_makes_the_next(
+    mode: str, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    advance, steps = Engine.advance, Journal.steps
+
+    def advancing(self: Engine, *arguments: Any, **options: Any) -> Readings:
+        done.append(f"make {self.step}")
+        return advance(self, *arguments, **options)
+
+    def writing(self: Journal, start: int, readings: Readings) -> Any:
+        done.append(f"write {start}")
+        return steps(self, start, readings)
+
+    monkeypatch.setattr(Engine, "advance", advancing)
+    monkeypatch.setattr(Journal, "steps", writing)
+    made = tiny_config(
+        optim__steps=170, record__eval_every=120, record__checkpoint_every=500, record__probes=()
+    )
+    run(made, tmp_path, splits, execution=execution(mode))
+    at_once = "make 0, write 0, make 50, write 50, make 100, write 100, make 120, write 120"
+    while_running = "make 0, make 50, write 0, make 100, write 50, write 100, make 120, write 120"
+    assert ", ".join(done) == (while_running if mode == "graphed" else at_once)
+    record = Run(tmp_path)
+    assert [row["step"] for row in record.rows("step")] == [*range(0, 170, 5), 169]
+    assert [row["step"] for row in read_lines(tmp_path / "timing.jsonl")] == [50, 100, 120, 170]
 
 
 @needs_a_compiler

@@ -27,6 +27,7 @@ from resexp.training.graph import out_of_memory
 from resexp.training.group import ALONE, Group
 from resexp.training.journal import Journal
 from resexp.training.signals import Stop
+from resexp.training.step import Readings
 
 PROBE_IMAGES = 128
 TRAIN_IMAGES_EVALUATED = 2_000
@@ -112,6 +113,46 @@ def _run(
     return result
 
 
+class _Backlog:
+    """Writes each span's readings down; where steps are recorded, while the GPU makes the next span's."""
+
+    def __init__(
+        self, config: Config, journal: Journal, timing: Lines, report: Callable[[Progress], None]
+    ) -> None:
+        self._optim = config.optim
+        self._journal = journal
+        self._timing = timing
+        self._report = report
+        self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
+        self._written = -math.inf
+
+    def take(self, start: int, began: float, readings: Readings) -> dict[str, Any] | None:
+        """Take the readings of the steps from `start` on, and write those taken before; see `settle`.
+
+        began: when these steps were begun, in seconds of `time.perf_counter`.
+        """
+        coming = readings.fetched()
+        fault = self.settle()
+        self._waiting = (start, began, coming)
+        return fault
+
+    def settle(self) -> dict[str, Any] | None:
+        """Write what was taken and is not written. Returns the fault row, the last one, if there is one."""
+        if self._waiting is None:
+            return None
+        start, began, coming = self._waiting
+        self._waiting = None
+        readings = coming()
+        if fault := self._journal.steps(start, readings):
+            return fault
+        num, now = len(readings.loss), time.perf_counter()
+        seconds, self._written = now - max(began, self._written), now
+        speed = num * self._optim.batch_size / seconds
+        self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
+        self._report(Progress(start + num, self._optim.steps, self._journal.losses[-1], speed))
+        return None
+
+
 def _train(
     config: Config,
     folder: Path,
@@ -124,24 +165,25 @@ def _train(
     report: Callable[[Progress], None],
 ) -> dict[str, Any] | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
-    steps = config.optim.steps
+    steps, backlog = config.optim.steps, _Backlog(config, journal, timing, report)
     for span in spans(config, engine.step):
         if span.stop > span.start:
             began = time.perf_counter()
             group.share(span.stop - span.start)
             readings = engine.advance(span.stop - span.start, should_stop=group.heed(stop))
-            if fault := journal.steps(span.start, readings):
+            if fault := backlog.take(span.start, began, readings):
                 return fault
-            seconds = time.perf_counter() - began
-            speed = len(readings.loss) * config.optim.batch_size / seconds
-            timing.row({"step": engine.step, "seconds": seconds, "images_per_second": speed})
-            report(Progress(engine.step, steps, journal.losses[-1], speed))
+        due = span.evaluate or span.probe or span.checkpoint
+        if (due or not engine.execution.graphed) and (fault := backlog.settle()):
+            return fault
         scores = _look(span, engine, splits, journal) if engine.step == span.stop else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
             return journal.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
         best = engine.step == journal.best_step and bool(scores)
         if engine.step and (best or span.checkpoint or stopping):
+            if fault := backlog.settle():
+                return fault
             state = {**engine.state(), "journal": journal.state()}
             for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
