@@ -29,7 +29,8 @@ device() { python3 -c 'import torch; print(torch.cuda.get_device_name().lower().
 for name in "${parts[@]}"; do
   echo "== $name"
   case $name in
-    tests) part 240 python3 -m pytest -m gpu -n 6 tests/test_gpu.py ;;
+    tests) # only xdist: what else that machine has installed is not asked
+      PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 part 240 python3 -m pytest -p xdist -m gpu -n 6 tests/test_gpu.py ;;
     profile) part 90 python3 -m benchmarks.gpu_profile ;;
     steps) part 60 python3 -m benchmarks.overhead --steps 200 --rounds 5 ;;
     schedule) part 120 python3 -m benchmarks.schedule --depth 20,56,110 --seconds "${SECONDS_A_NET:-25}" ;;

@@ -20,11 +20,11 @@ from benchmarks.results import record, spread
 from resexp.config import Config
 from resexp.data.batches import in_place, render, sample
 from resexp.data.splits import Splits, load
-from resexp.probes.profile import gradient_profile
-from resexp.training.calendar import probed_steps
-from resexp.training.dashboards import size_picture
+from resexp.probes.gradient_profile import gradient_profile
+from resexp.tensorboard.dashboard import size_picture
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve
+from resexp.training.loop import probed_steps
 
 QUICK_LOOK_STEPS = 150
 MEASURED_AGAINST = {"cpu": ("the quick look", QUICK_LOOK_STEPS), "cuda": ("the paper's schedule", 64_000)}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resexp.data import folder
+from resexp.data import image_folder
 from resexp.errors import DataError
 
 
@@ -34,7 +34,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
-    raw = folder.load(root)
+    raw = image_folder.load(root)
     assert raw.classes == ("cat", "dog")
     assert raw.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert raw.test_labels.tolist() == [0, 1]
@@ -47,7 +47,7 @@ def test_other_sizes_are_stretched_to_32(root: Path) -> None:
     large = noise(5, size=(50, 90))
     large.save(root / "train" / "cat" / "a.png")
     expected = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(folder.load(root).train_images[0], expected)
+    assert np.array_equal(image_folder.load(root).train_images[0], expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "I;16"])
@@ -58,7 +58,7 @@ def test_other_modes_become_rgb(root: Path, mode: str) -> None:
         Image.fromarray(grey.astype(np.uint16) * 257).save(path)
     else:
         Image.fromarray(grey).convert("RGB").convert(mode).save(path)
-    image = folder.load(root).train_images[0]
+    image = image_folder.load(root).train_images[0]
     assert image.shape == (3, 32, 32)
     # 204 is a colour of the web palette; one bit dithers, and only the mean is kept.
     assert abs(image.mean() - 204) < 3
@@ -68,7 +68,7 @@ def test_other_modes_become_rgb(root: Path, mode: str) -> None:
 
 def test_transparent_palettes_raise_no_warning(root: Path) -> None:
     noise(1).convert("P").save(root / "train" / "cat" / "a.png", transparency=bytes(range(256)))
-    assert folder.load(root).train_images.shape == (7, 3, 32, 32)
+    assert image_folder.load(root).train_images.shape == (7, 3, 32, 32)
 
 
 def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
@@ -79,7 +79,7 @@ def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
         (root / "train" / "dog" / f"y{k}.png").write_bytes(sound[: len(sound) // 2])
     (root / "test" / "dog" / "z.png").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        folder.load(root)
+        image_folder.load(root)
     first, *named, rest = caught.value.lines
     assert first.startswith("7 files")
     assert [Path(line.split(": ")[0].strip()).name for line in named] == [
@@ -96,7 +96,7 @@ def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
 def test_hidden_files_and_folders_are_the_systems(root: Path) -> None:
     (root / "train" / "cat" / ".DS_Store").write_text("no image")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert len(folder.load(root).train_images) == 6
+    assert len(image_folder.load(root).train_images) == 6
 
 
 @pytest.mark.parametrize("missing", ["", "train", "test"])
@@ -105,7 +105,7 @@ def test_missing_folder_is_named_with_what_is_expected(root: Path, missing: str)
     if missing:
         (root / missing).rename(root / "else")
     with pytest.raises(DataError, match=r"No such file.*train/CLASS/\* and test/CLASS/\*") as caught:
-        folder.load(path)
+        image_folder.load(path)
     assert caught.value.lines[0].startswith(str(path / (missing or "train")))
 
 
@@ -113,20 +113,20 @@ def test_folder_without_classes_is_refused(root: Path) -> None:
     (root / "train").rename(root / "else")
     (root / "train").mkdir()
     with pytest.raises(DataError, match="train: no class folders"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def test_empty_class_is_named(root: Path) -> None:
     for part in ("train", "test"):
         (root / part / "eel").mkdir()
     with pytest.raises(DataError, match="no files in 1 of 3 classes: eel"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def test_classes_of_train_and_test_must_agree(root: Path) -> None:
     (root / "test" / "dog").rename(root / "test" / "dogs")
     with pytest.raises(DataError, match="only in one of them: dog, dogs"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def files(cache: Path) -> dict[str, int]:
@@ -135,33 +135,33 @@ def files(cache: Path) -> dict[str, int]:
 
 def test_second_start_reads_the_cache_and_nothing_lands_in_the_folder(root: Path, own_cache: Path) -> None:
     before = sorted(root.rglob("*"))
-    first = folder.load(root)
+    first = image_folder.load(root)
     made = files(own_cache)
     assert len(made) == 1
-    again = folder.load(root)
+    again = image_folder.load(root)
     assert files(own_cache) == made
     assert np.array_equal(first.train_images, again.train_images)
     assert sorted(root.rglob("*")) == before
 
 
 def test_changed_file_is_read_anew(root: Path, own_cache: Path) -> None:
-    folder.load(root)
+    image_folder.load(root)
     path = root / "train" / "cat" / "train0.png"
     noise(99).save(path)
     os.utime(path, ns=(1, 1))
-    assert np.array_equal(folder.load(root).train_images[0], np.asarray(noise(99)).transpose(2, 0, 1))
+    assert np.array_equal(image_folder.load(root).train_images[0], np.asarray(noise(99)).transpose(2, 0, 1))
     assert len(files(own_cache)) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_damaged_cache_is_made_again(root: Path, own_cache: Path, damage: str) -> None:
-    expected = folder.load(root).train_images
+    expected = image_folder.load(root).train_images
     (path,) = own_cache.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
     path.write_bytes({"cut": content[:-300], "flipped": content, "emptied": b""}[damage])
-    assert np.array_equal(folder.load(root).train_images, expected)
+    assert np.array_equal(image_folder.load(root).train_images, expected)
     with np.load(path) as stored:
         assert np.array_equal(stored["train"], expected)
 
@@ -171,4 +171,4 @@ def test_without_a_place_for_the_cache_images_load_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path / "file" / "cache"))
-    assert len(folder.load(root).train_images) == 6
+    assert len(image_folder.load(root).train_images) == 6

@@ -9,11 +9,11 @@ from conftest import make_splits, tiny_config
 
 from resexp.config import Config
 from resexp.errors import Diverged
+from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run
-from resexp.study.verification import tensor_digests
+from resexp.training.cuda_graph import WINDOW
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, resolve
-from resexp.training.graph import WINDOW
 from resexp.training.loop import run
 
 pytestmark = [

@@ -20,14 +20,13 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, Exit, ResourceError
+from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run, read_lines
-from resexp.study.verification import tensor_digests
-from resexp.training import compiling
+from resexp.training.cuda_graph import WINDOW, CaptureError
 from resexp.training.engine import Engine, rehearsed
-from resexp.training.execution import Execution, resolve
-from resexp.training.graph import WINDOW, CaptureError
-from resexp.training.journal import Journal
+from resexp.training.execution import Execution, keep_compilations, resolve
 from resexp.training.loop import run
+from resexp.training.metrics import Journal
 from resexp.training.step import Readings, train_step
 
 STEPS = 200
@@ -178,7 +177,7 @@ def a_step_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_step_that_cannot_be_recorded_is_made_eagerly_and_the_record_says_why(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resexp.training.beginning.resolve", lambda *_, **__: execution("graphed"))
+    monkeypatch.setattr("resexp.training.resume.resolve", lambda *_, **__: execution("graphed"))
     said: list[str] = []
     made = tiny_config(optim__steps=3, record__probes=())
     run(made, tmp_path, splits, say=said.append)
@@ -292,15 +291,15 @@ def test_seeds_and_rates_share_one_compilation() -> None:
 def test_compilations_are_kept_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
+    assert kept_in(keep_compilations) == str(tmp_path / "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as torchvision's import leaves it
-    assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
+    assert kept_in(keep_compilations) == str(tmp_path / "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
-    assert kept_in(compiling.keep_compilations) == "/elsewhere"
+    assert kept_in(keep_compilations) == "/elsewhere"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     (tmp_path / "file").touch()
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path / "file"))
-    assert kept_in(compiling.keep_compilations) is None
+    assert kept_in(keep_compilations) is None
 
 
 def kept_in(keep: Callable[[], None]) -> str | None:
