@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.results import record, spread
 from resexp.config import Config
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits, load
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.tensorboard.dashboard import size_picture
@@ -54,7 +54,7 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
     configs = {name: config_of(depth, name == "with norms") for name in ("without norms", "with norms")}
     execution = resolve(configs["with norms"].run, num_images=QUICK_LOOK_STEPS * 128)
     engines = {name: Engine(config, splits.train, execution) for name, config in configs.items()}
-    batch = render(engines["with norms"].train, in_place(sample(len(splits.train.labels), 128)))
+    batch = render(engines["with norms"].train, unaugmented(sample(len(splits.train.labels), 128)))
     for engine in engines.values():
         engine.advance(2)
     gradient_profile(engines["with norms"].copy_of_net(), batch)

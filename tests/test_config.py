@@ -221,6 +221,25 @@ def test_all_mistakes_of_file_and_command_line_are_told_at_once_in_order(yaml_fi
     ]  # fmt: skip
 
 
+def test_a_wrong_key_does_not_hide_a_rule_that_its_neighbours_break(yaml_file):
+    lines = complaints(yaml_file("model: {depth: 57, kind: residul}\n"))
+    assert [line.split("; ")[0] for line in lines] == [
+        "x.yaml:1:16: model.depth: depth 57 does not fit blocks of 2 convs",
+        'x.yaml:1:26: model.kind: got "residul" (text)',
+    ]
+    text = "optim: {schedule: {name: multstep}, nesterov: true, momentum: 0, lr: x}\n"
+    lines = complaints(yaml_file(text))
+    assert [line.split(": ")[1] for line in lines] == ["optim.schedule.name", "optim.nesterov", "optim.lr"]
+    text = "optim: {lr: x, schedule: {name: multistep, milestones: [2, 1]}}\n"
+    lines = complaints(yaml_file(text))
+    assert [line.split(": ")[1] for line in lines] == ["optim.lr", "optim.schedule.milestones"]
+
+
+def test_a_rule_is_not_asked_of_a_key_that_is_wrong_itself(yaml_file):
+    (line,) = complaints(yaml_file("model: {depth: 57, convs_per_block: 7}\n"))
+    assert line.startswith("x.yaml:1:37: model.convs_per_block: got 7")
+
+
 def test_a_flood_of_mistakes_is_cut_and_counted(yaml_file):
     lines = complaints(yaml_file("".join(f"k{i}: 1\n" for i in range(100))))
     assert len(lines) == 21

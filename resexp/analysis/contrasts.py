@@ -1,5 +1,11 @@
-"""Degradation: a deeper plain net that trains worse than a shallower one (He et al. 2015, section 1).
+"""Contrasts: what is subtracted from what, arms and depths, and which of it is tested.
 
+In each cell every arm is set against the first. The primary metric, fixed beforehand, is `final_loss`, the
+mean training loss over the last 10% of the steps. It alone is tested between arms; the other metrics get
+intervals without words. All tests of a comparison, degradation among them, are one family for Holm's
+correction, so the chance that a whole comparison says one false word stays at 5%.
+
+Degradation is a deeper plain net that trains worse than a shallower one (He et al. 2015, section 1).
 Measured on the loss over a fixed 2,000 training images in evaluation mode, so it is not overfitting; and
 only between nets that learn and whose gradient does not vanish, so it is neither of those either.
 """
@@ -8,11 +14,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from resexp.analysis.cells import DEPTH, Cell, RunSummary, name_of
-from resexp.analysis.gradient_ratio import transport
+from resexp.analysis.cells import DEPTH, CellKey, RunSummary, name_of
+from resexp.analysis.gradient_ratio import gradient_ratio
 from resexp.analysis.statistics import (
+    DifferenceWord,
     Estimate,
-    Word,
     difference_word,
     holm,
     paired_difference,
@@ -38,7 +44,7 @@ class Degradation:
     """
 
     plain: str
-    cell: Cell
+    cell: CellKey
     shallow: Sequence[RunSummary]
     deep: Sequence[RunSummary]
     cost: Estimate
@@ -47,9 +53,9 @@ class Degradation:
     added: Estimate | None
 
 
-def degradations(cells: Mapping[Cell, Arms]) -> list[Degradation]:
+def degradations(cells: Mapping[CellKey, Arms]) -> list[Degradation]:
     """Return one finding for each plain arm and each setting in which it was given at two depths or more."""
-    by_rest: dict[Cell, dict[int, Arms]] = {}
+    by_rest: dict[CellKey, dict[int, Arms]] = {}
     for cell, arms in cells.items():
         rest = tuple(pair for pair in cell if pair[0] != DEPTH)
         if len(rest) < len(cell):
@@ -68,7 +74,7 @@ def _depths_of(arm: str, kind: str, depths: Mapping[int, Arms]) -> list[int]:
     )
 
 
-def _degradation(plain: str, cell: Cell, depths: Mapping[int, Arms]) -> Degradation:
+def _degradation(plain: str, cell: CellKey, depths: Mapping[int, Arms]) -> Degradation:
     given = _depths_of(plain, "plain", depths)
     at_shallow, at_deep = depths[given[0]], depths[given[-1]]
     shallow, deep = learned(at_shallow[plain]), learned(at_deep[plain])
@@ -108,11 +114,11 @@ def _obstacle(runs: Sequence[RunSummary], losses: Mapping[int, float]) -> str | 
         ("at step 0", [run.transport_initial for run in runs]),
         ("at the last probe", [run.transport_final for run in runs]),
     ):
-        if transport(values, layers).word == "vanishing":
+        if gradient_ratio(values, layers).word == "vanishing":
             return f"the gradient vanishes {when}"
     if not losses:
         return "no seed learned"
-    mean, needed = sum(losses.values()) / len(losses), runs[0].chance - LEARNED_MARGIN
+    mean, needed = sum(losses.values()) / len(losses), runs[0].guess_loss - LEARNED_MARGIN
     if mean >= needed:
         return (
             f"its loss of {mean:.3f} is not below ln {runs[0].num_classes} - {LEARNED_MARGIN} = {needed:.3f}"
@@ -133,24 +139,24 @@ class Difference:
     what: str
     arm: str
     reference: str
-    cell: Cell
+    cell: CellKey
     metric: str
     steps: str
     estimate: Estimate
     tested: bool
     obstacle: str | None = None
     adjusted_p: float | None = None
-    word: Word | None = None
+    word: DifferenceWord | None = None
 
 
-def differences(cells: Mapping[Cell, Arms]) -> list[Difference]:
+def differences(cells: Mapping[CellKey, Arms]) -> list[Difference]:
     """Return every difference, those between arms first, judged."""
     found = [difference for cell, arms in cells.items() for difference in _between_arms(cell, arms)]
     found += [difference for finding in degradations(cells) for difference in _between_depths(finding)]
     return _judged(found)
 
 
-def _between_arms(cell: Cell, arms: Arms) -> Iterator[Difference]:
+def _between_arms(cell: CellKey, arms: Arms) -> Iterator[Difference]:
     reference, *others = arms
     for arm in others:
         runs = [*arms[arm], *arms[reference]]

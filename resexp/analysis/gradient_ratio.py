@@ -1,7 +1,10 @@
-"""Vanishing, exploding or healthy: what the size of dE/dx at both ends of a net says.
+"""The gradient ratio T, first over last: vanishing, exploding or healthy; and its slope inside the stages.
 
 T is N_first / N_last: the L2 norm of dE/dx at the stem's output over that at the last block's output. The
 factor is T^(1 / layers): by how much one weighted layer scales the gradient on its way to the input.
+
+The end points give T. Theory speaks of layers deep inside a stage, so against theory it is the slope that
+counts, with one intercept a stage: strides, wider channels and smaller maps then play no part.
 """
 
 import math
@@ -13,7 +16,7 @@ from typing import Any, Literal
 from resexp.analysis.statistics import Interval, mean_estimate
 
 Direction = Literal["vanishing", "exploding"]
-Word = Literal[Direction, "healthy", "not enough seeds to say", "one seed", "not measured"]
+GradientWord = Literal[Direction, "healthy", "not enough seeds to say", "one seed", "not measured"]
 # In decades of T, so that vanishing and exploding are mirror images.
 CLEAR_DECADES = 3.0
 """T below 1e-3 vanishes, above 1e3 explodes, by the bound of its interval that is nearer to 1."""
@@ -28,7 +31,7 @@ MIN_BLOCKS = 3
 
 
 @dataclass(frozen=True)
-class Transport:
+class GradientRatio:
     """What became of the gradient on its way through one kind of net, over seeds.
 
     n: seeds measured, of which `underflows` gave an exact zero. ratio: the geometric mean of T over the
@@ -44,12 +47,12 @@ class Transport:
     interval: Interval | None
     factor: float | None
     factor_interval: Interval | None
-    word: Word
+    word: GradientWord
     depth: int | None
     sentence: str
 
 
-def transport(values: Sequence[float | None], layers: int) -> Transport:
+def gradient_ratio(values: Sequence[float | None], layers: int) -> GradientRatio:
     """Judge T over seeds, for nets with `layers` weighted layers between the first and the last output.
 
     values: one T a seed; exactly 0 where the numerator underflowed; None (or not finite) where there is
@@ -83,13 +86,13 @@ def transport(values: Sequence[float | None], layers: int) -> Transport:
         parts.append(f"{UNDERFLOW} in {underflows} of {n}")
     head = f"{word} (one seed)" if n == 1 and word in MILD_FACTOR else word
     sentence = f"{head}: {', '.join(parts)}; n = {n}" if n else word
-    return Transport(n, underflows, layers, ratio, ratios, factor, factors, word, depth, sentence)
+    return GradientRatio(n, underflows, layers, ratio, ratios, factor, factors, word, depth, sentence)
 
 
-def _word(mean: float | None, interval: Interval | None, layers: int, underflows: int) -> Word:
+def _word(mean: float | None, interval: Interval | None, layers: int, underflows: int) -> GradientWord:
     if mean is None:
         return "vanishing" if underflows else "not measured"
-    word: Word
+    word: GradientWord
     if interval is not None:
         word = _direction(*interval, layers) or "healthy"
         if word == "healthy" and _direction(mean, mean, layers):

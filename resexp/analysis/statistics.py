@@ -1,4 +1,4 @@
-"""How sure: t intervals over seeds, and Holm's correction.
+"""Statistics: t intervals over seeds, and Holm's correction.
 
 Every interval is a t interval at 95% and comes from scipy. No bootstrap: with fewer than 20 seeds its
 intervals are too narrow (two equal arms would be told apart in 24, 18, 10% of cases at n = 3, 5, 10).
@@ -16,7 +16,7 @@ CONFIDENCE, ERROR_RATE = 0.95, 0.05
 MIN_SEEDS_FOR_A_WORD = 5
 """Below it, 80% power needs a true difference of more than 1.7 standard deviations: intervals, no words."""
 
-Word = Literal["lower", "higher", "not resolved"]
+DifferenceWord = Literal["lower", "higher", "not resolved"]
 Interval = tuple[float, float]
 
 
@@ -82,7 +82,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def difference_word(estimate: Estimate, adjusted_p: float | None) -> Word | None:
+def difference_word(estimate: Estimate, adjusted_p: float | None) -> DifferenceWord | None:
     """Return the word a tested difference deserves; None with fewer than five seeds."""
     if estimate.n < MIN_SEEDS_FOR_A_WORD or adjusted_p is None or estimate.mean is None:
         return None

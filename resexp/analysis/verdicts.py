@@ -1,4 +1,4 @@
-"""Arms side by side, in words: what the gradients did, which seeds failed, what differs and how surely."""
+"""Verdicts: arms side by side in words, what the gradients did, which seeds failed, what differs."""
 
 import math
 from collections import Counter
@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from resexp.analysis.cells import STUCK_MARGIN, Cell, RunSummary, by_cell, label, name_of, short
+from resexp.analysis.cells import STUCK_MARGIN, CellKey, RunSummary, by_cell, label, name_of, short
 from resexp.analysis.contrasts import Arms, Difference, differences
-from resexp.analysis.gradient_ratio import Transport, transport
+from resexp.analysis.gradient_ratio import GradientRatio, gradient_ratio
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, Estimate
 
 
@@ -22,12 +22,12 @@ class Verdict:
 
     about: Literal["gradient", "seeds", "arms", "degradation", "shortcuts"]
     arm: str
-    cell: Cell
+    cell: CellKey
     n: int
     word: str | None
     sentence: str
     when: str | None = None
-    transport: Transport | None = None
+    transport: GradientRatio | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[RunSummary]) -> Comparison:
+def compare_runs(runs: Sequence[RunSummary]) -> Comparison:
     """Compare the arms in every cell; the first arm to appear is what the others are set against.
 
     Raises ValueError for two runs of one arm, cell and seed.
@@ -59,7 +59,7 @@ def compare(runs: Sequence[RunSummary]) -> Comparison:
     return Comparison(tuple(runs), tuple(found), tuple(verdicts))
 
 
-def _on_each_arm(cell: Cell, arms: Arms) -> Iterator[Verdict]:
+def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
     for arm, runs in arms.items():
         name = name_of(cell, runs)
         title = f"{arm}, {label(name)}"
@@ -67,7 +67,7 @@ def _on_each_arm(cell: Cell, arms: Arms) -> Iterator[Verdict]:
             ("step 0", [run.transport_initial for run in runs]),
             ("last probe", [run.transport_final for run in runs]),
         ):
-            found = transport(values, runs[0].depth - 2)
+            found = gradient_ratio(values, runs[0].depth - 2)
             if not found.n:
                 continue
             sentence = f"{title}: gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}"
@@ -75,8 +75,8 @@ def _on_each_arm(cell: Cell, arms: Arms) -> Iterator[Verdict]:
         fates = Counter(run.fate for run in runs if run.fate != "finished")
         if fates:
             counts = ", ".join(f"{count} of {len(runs)} {fate}" for fate, count in sorted(fates.items()))
-            chance = f"stuck: no loss as low as ln {runs[0].num_classes} - {STUCK_MARGIN}"
-            sentence = f"{title}: seeds {counts}; counted, not averaged{f' ({chance})' * ('stuck' in fates)}"
+            why = f"stuck: no loss as low as ln {runs[0].num_classes} - {STUCK_MARGIN}"
+            sentence = f"{title}: seeds {counts}; counted, not averaged{f' ({why})' * ('stuck' in fates)}"
             yield Verdict("seeds", arm, name, len(runs), None, sentence)
 
 
@@ -175,7 +175,7 @@ def _row(value: object, keys: Sequence[str]) -> dict[str, Any]:
     return {key: _finite(getattr(value, key)) for key in keys}
 
 
-def _cell_row(cell: Cell) -> dict[str, Any]:
+def _cell_row(cell: CellKey) -> dict[str, Any]:
     return {short(key): _finite(value) for key, value in cell}
 
 

@@ -1,4 +1,4 @@
-"""What a claim's experiment hands back."""
+"""A claim's finding: what its experiment hands back, and how numbers over seeds are said in it."""
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from resexp.analysis.statistics import (
     MIN_SEEDS_FOR_A_WORD,
+    DifferenceWord,
     Estimate,
-    Word,
     difference_word,
     holm,
     mean_estimate,
@@ -22,7 +22,7 @@ Answer = Literal["holds", "holds only if", "does not hold", "not resolved", "not
 BySeed = Mapping[int, float]
 """One number a seed."""
 Key = TypeVar("Key", bound=Hashable)
-Differences = dict[Key, tuple[Estimate, Word | None]]
+Differences = dict[Key, tuple[Estimate, DifferenceWord | None]]
 """Paired differences and their words, by what was compared; None where seeds are too few for a word."""
 
 
@@ -69,9 +69,9 @@ class Finding:
     """JSON's types: everything measured, per seed"""
 
 
-Report = Callable[[float], None]
+OnProgress = Callable[[float], None]
 """Told how much of the claim's work is done, in [0, 1]."""
-Claim = Callable[[Sequence[int], Report], Finding]
+Claim = Callable[[Sequence[int], OnProgress], Finding]
 """An experiment over these seeds. Writes no files."""
 
 
@@ -81,7 +81,7 @@ def measurement(what: str, values: BySeed | Sequence[float], unit: str) -> Measu
     return Measurement.of(what, mean_estimate(numbers), unit)
 
 
-def differences(pairs: Mapping[Key, tuple[BySeed, BySeed]]) -> Differences[Key]:
+def paired_differences(pairs: Mapping[Key, tuple[BySeed, BySeed]]) -> Differences[Key]:
     """Return, for each (value, reference), the paired difference and its word, Holm-corrected over all."""
     estimates = {key: paired_difference(value, reference) for key, (value, reference) in pairs.items()}
     adjusted = holm([1.0 if e.p is None else e.p for e in estimates.values()])
@@ -96,7 +96,7 @@ def geometric_mean(values: Sequence[float]) -> float:
     return math.exp(math.fsum(map(math.log, values)) / len(values)) if all(values) else 0.0
 
 
-def shown(values: Measurement | BySeed | Sequence[float]) -> str:
+def mean_text(values: Measurement | BySeed | Sequence[float]) -> str:
     """Return the mean alone, for a sentence whose intervals stand in the table beside it."""
     measured = values if isinstance(values, Measurement) else measurement("", values, "")
     return "not measured" if measured.mean is None else number(measured.mean)

@@ -1,4 +1,4 @@
-"""Carry out claims and write down what they found: a folder each, and the page of all that lie there."""
+"""Running claims: each one's finding in a folder of its own, and the page of all that lie there."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -15,16 +15,19 @@ from resexp.report.claims_page import write_page
 from resexp.report.figures.svg import to_svg
 from resexp.training.resume import versions
 
-Watch = Callable[[str, float], None]
-"""Told a claim's name and how much of it is done, in [0, 1]."""
-
 
 def run_claims(
-    names: Sequence[str], root: Path, *, num_seeds: int | None, command: Sequence[str], watch: Watch
+    names: Sequence[str],
+    root: Path,
+    *,
+    num_seeds: int | None,
+    command: Sequence[str],
+    on_progress: Callable[[str, float], None],
 ) -> list[dict[str, Any]]:
     """Run these claims, write root/NAME/ for each and root/claims.html; return what each finding.json holds.
 
-    num_seeds: seeds 0, 1, ... for every claim; None takes each claim's own number.
+    num_seeds: seeds 0, 1, ... for every claim; None takes each claim's own number. on_progress: told a
+    claim's name and how much of it is done, in [0, 1].
     """
     ensure(root)
     documents = []
@@ -32,8 +35,8 @@ def run_claims(
         seeds = list(range(num_seeds or SEEDS[name]))
         with locked(root / name):
             admit_kind(root / name, "claim")
-            watch(name, 0.0)
-            finding = CLAIMS[name](seeds, lambda done, name=name: watch(name, done))
+            on_progress(name, 0.0)
+            finding = CLAIMS[name](seeds, lambda done, name=name: on_progress(name, done))
             documents.append(write_finding(root / name, finding))
             manifest = {
                 "kind": "claim",
@@ -42,7 +45,7 @@ def run_claims(
                 "versions": versions(),
             }
             write_json(root / name / "manifest.json", manifest)
-            watch(name, 1.0)
+            on_progress(name, 1.0)
         write_page(root, list(CLAIMS))
     return documents
 

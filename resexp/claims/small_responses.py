@@ -14,16 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from resexp.analysis.statistics import Estimate, mean_estimate, paired_difference
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report, spelled
+from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, spelled
 from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
-from resexp.claims.small_training import Progress, drawings, side_by_side, train
+from resexp.claims.small_training import drawings, in_threads, train_briefly
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, LINE, SOFT, dress, panel
 
-KINDS = ("plain", "residual")
+_KINDS = ("plain", "residual")
 MODEL = {"depth": 14, "width": 16}
-NUM_BLOCKS = (MODEL["depth"] - 2) // 2
-OPTIM = {
+_NUM_BLOCKS = (MODEL["depth"] - 2) // 2
+_OPTIM = {
     "steps": 500,
     "batch_size": 64,
     "lr": 0.1,
@@ -35,36 +35,36 @@ HARDLY = 0.10
 """A lesion hardly matters if it adds less than this to the error."""
 RUIN = 0.5
 """A lesion is ruin if it goes more than this part of the way from the error before to guessing."""
-Pairs = Mapping[int, Mapping[str, Patient]]
+TwinsBySeed = Mapping[int, Mapping[str, Patient]]
 """By seed and kind."""
-MARKERS = "os^Dvp"
+_MARKERS = "os^Dvp"
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train a pair a seed and take it apart. About two minutes for three seeds."""
     images = drawings()
 
-    def patient(kind: str, seed: int, progress: Progress) -> Patient:
-        trained = train(images.train, MODEL | {"kind": kind}, OPTIM, seed=seed, progress=progress)
+    def patient(kind: str, seed: int, progress: OnProgress) -> Patient:
+        trained = train_briefly(images.train, MODEL | {"kind": kind}, _OPTIM, seed=seed, progress=progress)
         return examine(trained.engine.net, images)
 
-    cells = [(kind, seed) for seed in seeds for kind in KINDS]
-    patients = side_by_side([partial(patient, *cell) for cell in cells], report)
+    cells = [(kind, seed) for seed in seeds for kind in _KINDS]
+    patients = in_threads([partial(patient, *cell) for cell in cells], report)
     found = dict(zip(cells, patients, strict=True))
-    pairs = {seed: {kind: found[kind, seed] for kind in KINDS} for seed in seeds}
+    pairs = {seed: {kind: found[kind, seed] for kind in _KINDS} for seed in seeds}
     return _finding(pairs, 1 / images.test.num_classes)
 
 
-def _finding(pairs: Pairs, chance: float) -> Finding:
-    guessing = 1 - chance
+def _finding(pairs: TwinsBySeed, guess_accuracy: float) -> Finding:
+    guessing = 1 - guess_accuracy
     trained = [seed for seed, pair in pairs.items() if all(p.accuracy > ENOUGH for p in pair.values())]
-    patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in KINDS}
+    patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in _KINDS}
     response = paired_difference(
-        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(KINDS))
+        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(_KINDS))
     )
     lesions: dict[Statistics, Lesions] = {way: _lesions(patients, way, guessing) for way in STATISTICS}
     parts = parts_of_claim(response, lesions)
-    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in KINDS}
+    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in _KINDS}
     return Finding(
         name="small-responses",
         claim=(
@@ -72,30 +72,30 @@ def _finding(pairs: Pairs, chance: float) -> Finding:
             "layers, and any one of them can be taken out; take one out of a plain net and it guesses."
         ),
         source="He et al. 2015, Fig. 7; Veit et al. 2016",
-        answer=answer(len(trained), parts),
+        answer=small_responses_answer(len(trained), parts),
         sentence=_sentence((len(trained), len(pairs)), parts, response, lesions, known),
         setup=(
             f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
-            f"of 16x16: {OPTIM['steps']} steps of {OPTIM['batch_size']}, learning rate {OPTIM['lr']}. Each "
-            "block that keeps the shape is taken out in turn, the rest left as it is; the error is that on "
-            f"{NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) and "
-            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
+            f"of 16x16: {_OPTIM['steps']} steps of {_OPTIM['batch_size']}, learning rate {_OPTIM['lr']}. "
+            "Each block that keeps the shape is taken out in turn, the rest left as it is; the error is that "
+            f"on {NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) "
+            f"and as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
             f"Hardly matters: less than {HARDLY:.0%} of the drawings. Ruin: more than {RUIN:.0%} of the way "
-            f"to guessing. (Here a lesion takes one of {NUM_BLOCKS} blocks; Veit et al.'s net has 54.)"
+            f"to guessing. (Here a lesion takes one of {_NUM_BLOCKS} blocks; Veit et al.'s net has 54.)"
         ),
         measurements=(
-            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in KINDS),
+            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in _KINDS),
             *(
                 Measurement.of(f"error added by a lesion, {kind}, {way} statistics", of.added[kind], "share")
                 for way, of in lesions.items()
-                for kind in KINDS
+                for kind in _KINDS
             ),
             *(
                 Measurement.of(
                     f"way to guessing that a lesion goes, {kind}, {way} statistics", of.way[kind], "share"
                 )
                 for way, of in lesions.items()
-                for kind in KINDS
+                for kind in _KINDS
             ),
             Measurement.of("std of R(x), residual minus plain, mean over blocks", response, "std"),
         ),
@@ -151,7 +151,7 @@ def parts_of_claim(response: Estimate, lesions: Mapping[Statistics, Lesions]) ->
     return parts
 
 
-def answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
+def small_responses_answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
     """Say of all parts together; one that is so beside one that is not makes it a claim with conditions."""
     found = list(parts.values())
     if num_trained == 0:
@@ -171,7 +171,7 @@ def _sentence(
     known: Mapping[str, Estimate],
 ) -> str:
     trained, of_all = pairs
-    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in KINDS)
+    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in _KINDS)
     head = f"{trained} of {of_all} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
     if trained == 0:
         return f"{head}: a lesion would say nothing of nets that know so little."
@@ -180,8 +180,8 @@ def _sentence(
         if of_these := [part for part, found in parts.items() if found is verdict]:
             text.append(f"{words}: {'; '.join(of_these)}.")
     for way, of in lesions.items():
-        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in KINDS}
-        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in KINDS}
+        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in _KINDS}
+        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in _KINDS}
         text.append(
             f"Without one block, {way} statistics: {added['residual']} more errors in 100 drawings for the "
             f"residual net and {added['plain']} for the plain one, {share['residual']}% and "
@@ -293,7 +293,7 @@ def _dots_a_block(axes: Axes, blocks: Sequence[str], dots: Mapping[str, Sequence
     for block, values in dots.items():
         at = blocks.index(block) + shift
         axes.plot(
-            [at] * len(values), values, MARKERS[list(KIND_COLOURS).index(kind)], color=KIND_COLOURS[kind],
+            [at] * len(values), values, _MARKERS[list(KIND_COLOURS).index(kind)], color=KIND_COLOURS[kind],
             markersize=4.5, markeredgewidth=0, alpha=0.75, label=kind if block == next(iter(dots)) else None,
         )  # fmt: skip
         mean = sum(values) / len(values)

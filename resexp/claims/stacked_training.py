@@ -1,4 +1,4 @@
-"""Small blocks trained to turn given images into wanted ones: an arm's seeds and learning rates all at once.
+"""Stacked training (vmap): an arm's seeds and learning rates, small blocks each, trained all at once.
 
 They are stacked: each has its own weights, data and steps, what they share is the arithmetic.
 """
@@ -18,7 +18,7 @@ from resexp.models.init import initialize
 
 MOMENTUM = 0.9
 PLAIN, RESIDUAL, ZERO = "plain", "residual", "residual from zero"
-ARMS = (PLAIN, RESIDUAL, ZERO)
+BLOCK_ARMS = (PLAIN, RESIDUAL, ZERO)
 """The third is the residual block whose last layer starts at zero, so that it starts as y = x."""
 
 

@@ -1,4 +1,4 @@
-"""The command `claims`: the article's claims."""
+"""`resexp claims`: the article's claims put to the test."""
 
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def claims(
             root,
             num_seeds=seeds,
             command=["resexp", *sys.argv[1:]],
-            watch=lambda name, done: show.update(name, Fraction(done)),
+            on_progress=lambda name, done: show.update(name, Fraction(done)),
         )
     _show_claims(documents, root, json_)
 

@@ -1,4 +1,4 @@
-"""Compare arms, and show a comparison again."""
+"""`resexp compare` and `report`: compare arms, and show a comparison again."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""What goes to stdout, and what to stderr."""
+"""Output: what goes to stdout, and what to stderr."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The schema of an experiment: its words, its defaults, what is allowed."""
+"""The config schema (pydantic): an experiment's words, its defaults, what is allowed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from resexp.config.yaml_nodes import CONTROL, dump
+from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
 DataName = Literal["cifar10", "crayons", "folder", "auto"]
 Normalize = Literal["channel", "pixel_mean"]
@@ -58,7 +58,7 @@ class DataSection(Section):
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:
-        if CONTROL.search(self.root):
+        if CONTROL_CHARACTER.search(self.root):
             raise broken_rule("control character in a path", "root")
         return self
 

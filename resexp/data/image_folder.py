@@ -1,4 +1,4 @@
-"""A folder of images, root/train/CLASS/* and root/test/CLASS/*, as torchvision's ImageFolder reads it."""
+"""Image folder, root/train/CLASS/* and root/test/CLASS/*, as torchvision's ImageFolder reads it."""
 
 import hashlib
 import os
@@ -15,8 +15,8 @@ from resexp.data.cache import Arrays, cached
 from resexp.data.dataset import Raw
 from resexp.errors import DataError
 
-SIZE = 32
-CHUNK = 256
+IMAGE_SIZE = 32
+CHUNK_FILES = 256
 NUM_NAMED = 5
 
 Fault = tuple[Path, str]
@@ -88,7 +88,7 @@ def _scan(root: Path, part: str) -> _Half:
 
 def _digest(root: Path, paths: list[str]) -> str:
     """Return what names the decoded images: each file's name, size and time, and what decodes them."""
-    digest = hashlib.sha256(f"{PIL.__version__} {SIZE}".encode())
+    digest = hashlib.sha256(f"{PIL.__version__} {IMAGE_SIZE}".encode())
     for path in paths:
         status = os.stat(path)
         name = path.removeprefix(str(root))
@@ -112,11 +112,11 @@ def _decode_all(half: dict[str, _Half]) -> Arrays:
 
 
 def _decode(paths: list[Path]) -> tuple[NDArray[np.uint8], list[Fault]]:
-    images = np.zeros((len(paths), 3, SIZE, SIZE), dtype=np.uint8)
+    images = np.zeros((len(paths), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
 
     def fill(first: int) -> list[Fault]:
         faults = []
-        for k, path in enumerate(paths[first : first + CHUNK], first):
+        for k, path in enumerate(paths[first : first + CHUNK_FILES], first):
             try:
                 images[k] = _pixels(path)
             except Exception as fault:  # a broken file can raise anything at all in Pillow's readers
@@ -124,7 +124,7 @@ def _decode(paths: list[Path]) -> tuple[NDArray[np.uint8], list[Fault]]:
         return faults
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        broken = [fault for some in threads.map(fill, range(0, len(paths), CHUNK)) for fault in some]
+        broken = [fault for some in threads.map(fill, range(0, len(paths), CHUNK_FILES)) for fault in some]
     return images, broken
 
 
@@ -137,6 +137,6 @@ def _pixels(path: Path) -> NDArray[np.uint8]:
         if image.mode == "P" and "transparency" in image.info:
             image = image.convert("RGBA")
         image = image.convert("RGB")
-        if image.size != (SIZE, SIZE):
-            image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        if image.size != (IMAGE_SIZE, IMAGE_SIZE):
+            image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
         return np.asarray(image).transpose(2, 0, 1)

@@ -1,4 +1,4 @@
-"""A data set in its parts: what a run trains on, chooses by and is tested on."""
+"""Splits: what a run trains on, chooses by and is tested on."""
 
 import hashlib
 from collections.abc import Callable

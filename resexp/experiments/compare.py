@@ -1,4 +1,4 @@
-"""A comparison from plan to page."""
+"""A comparison from plan to report: train what is missing, compare, write."""
 
 import shlex
 from collections import Counter
@@ -9,7 +9,7 @@ from typing import Any
 
 from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
-from resexp.analysis.verdicts import compare
+from resexp.analysis.verdicts import compare_runs
 from resexp.config import DataSection
 from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
@@ -112,7 +112,7 @@ def run_plan(
     summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
-    write_json(plan.folder / "comparison.json", compare(summaries).to_json())
+    write_json(plan.folder / "comparison.json", compare_runs(summaries).to_json())
     write_report(plan.folder)
     return failed
 

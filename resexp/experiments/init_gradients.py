@@ -1,4 +1,4 @@
-"""The gradient at initialisation, over a grid of nets. No training: seconds instead of hours."""
+"""Gradients at initialisation, over a grid of nets. No training: seconds instead of hours."""
 
 import hashlib
 import itertools
@@ -12,18 +12,18 @@ from typing import Any
 import torch
 
 from resexp._version import __version__
-from resexp.analysis.gradient_ratio import slope, transport
+from resexp.analysis.gradient_ratio import gradient_ratio, slope
 from resexp.analysis.mean_field import layer_factor, predict
 from resexp.analysis.statistics import mean_estimate
 from resexp.config import Config
 from resexp.config.load import load
-from resexp.data.batches import Batch, in_place, render, sample
+from resexp.data.batches import Batch, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
 from resexp.experiments.plan import QUICK_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.models.resnet import build
-from resexp.probes.gradient_profile import Row, gradient_profile
+from resexp.probes.gradient_profile import ProfileRow, gradient_profile
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
@@ -35,8 +35,8 @@ from resexp.training.execution import usable_cores
 NUM_IMAGES = 32
 """The first 32 of the probe batch: float64 convolutions are slow on a CPU, and at depth 56 the spread over
 seeds (a factor of 1.4 in T) is far above what more images change (a few percent)."""
-KINDS = ["plain", "residual"]
-DEPTHS = ["8", "20", "56"]
+DEFAULT_KINDS = ["plain", "residual"]
+DEFAULT_DEPTHS = ["8", "20", "56"]
 VARY_FASTEST = ("model.depth", "model.kind")
 MEASURE = "N: L2 norm of dE/dx, per image, at an output. T: N at the stem's output over N at the last block's"
 SMALLEST_FLOAT32 = 2.0**-149
@@ -59,9 +59,9 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     if base is not None and not said & {"model.norm", "model.init"}:
         axes["model.norm"] = [*QUICK_LOOK_INIT]
     if base is not None and "model.depth" not in said:
-        axes["model.depth"] = DEPTHS
+        axes["model.depth"] = DEFAULT_DEPTHS
     if "model.kind" not in said:
-        axes["model.kind"] = KINDS
+        axes["model.kind"] = DEFAULT_KINDS
     keys = sorted(axes, key=lambda key: VARY_FASTEST.index(key) if key in VARY_FASTEST else -1)
     cells = []
     for values in itertools.product(*(axes[key] for key in keys)):
@@ -73,7 +73,7 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     return cells
 
 
-def gradients(
+def measure_gradients(
     cells: Sequence[Config],
     num_seeds: int,
     splits: Splits,
@@ -83,16 +83,15 @@ def gradients(
 ) -> dict[str, Any]:
     """Return gradients.json: every cell measured with seeds counted up from its own, in float64 on the CPU.
 
-    `progress` is told the part that is done, by work. Needs subnormal numbers: not inside
-    `Flushed`.
+    `progress` is told the part that is done, by work. Needs subnormal numbers: not inside `DenormalsFlushed`.
     """
     indices = sample(len(splits.train.labels), num_images)
-    batch = render(splits.train.to("cpu"), in_place(indices))
+    batch = render(splits.train.to("cpu"), unaugmented(indices))
     jobs = [(config, seed) for config in cells for seed in range(config.seed, config.seed + num_seeds)]
     # The deepest first, so that no core is left alone with them at the end.
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i][0].model.depth)
     work = sum(config.model.depth for config, _ in jobs)
-    profiles: dict[int, Row] = {}
+    profiles: dict[int, ProfileRow] = {}
     done = 0.0
     for i, profile in zip(order, _measured([jobs[i] for i in order], splits, batch), strict=True):
         profiles[i] = profile
@@ -133,7 +132,7 @@ def run_gradients(
     folder = child(runs_dir, name or f"gradients-{question}")
     with locked(folder):
         admit_kind(folder, "gradients", question)
-        document = gradients(
+        document = measure_gradients(
             cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
         )
         manifest = {
@@ -153,10 +152,10 @@ def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
-def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Row]:
+def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[ProfileRow]:
     """Measure the jobs, one thread each: float64 convolutions gain nothing from a second one."""
 
-    def measure(job: tuple[Config, int]) -> Row:
+    def measure(job: tuple[Config, int]) -> ProfileRow:
         config, seed = job
         net = build(seed=seed, num_classes=splits.train.num_classes, **config.model.model_dump())
         return gradient_profile(net.double().train(), batch)
@@ -169,13 +168,13 @@ def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) 
         torch.set_num_threads(threads)
 
 
-def _row(config: Config, profiles: Sequence[Row]) -> dict[str, Any]:
+def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
     """One kind of net, judged over its seeds. Numbers that underflowed are 0, what is undefined is None."""
     model = config.model.model_dump()
     layers = config.model.depth - 2
     ends = [(profile["outputs"][0], profile["outputs"][-1]) for profile in profiles]
     values = [_quotient(first["norm"], last["norm"]) for first, last in ends]
-    found = transport(values, layers)
+    found = gradient_ratio(values, layers)
     predicted = predict(**model)
     slopes = [slope(profile["outputs"]) for profile in profiles]
     within = mean_estimate([value for value in slopes if value is not None])
@@ -209,7 +208,7 @@ def _row(config: Config, profiles: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def _profile(profiles: Sequence[Row], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
+def _profile(profiles: Sequence[ProfileRow], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
     """Per output: log10 of N over N at the last block's, mean and range over the seeds that have one."""
     points = []
     for k, output in enumerate(profiles[0]["outputs"]):

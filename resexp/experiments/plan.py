@@ -1,4 +1,4 @@
-"""What a comparison runs: arms x axes x depths x seeds, each an ordinary config in its own folder."""
+"""The plan of a comparison: arms x axes x depths x seeds, each an ordinary config in its own folder."""
 
 import hashlib
 import itertools

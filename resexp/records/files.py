@@ -1,4 +1,4 @@
-"""A run folder on disk: its name, its lock, writes that are whole or not there."""
+"""Files of a run folder: names that stay inside, writes that are whole or not there."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""How far runs are: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
+"""Progress of runs: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
 
 import time
 from collections import deque
@@ -16,7 +16,7 @@ Message = tuple[Any, ...]
 """A method of Display, and what it is called with; picklable."""
 
 
-class Reading(Protocol):
+class Snapshot(Protocol):
     """What a run reports between spans."""
 
     @property
@@ -43,7 +43,7 @@ class Fraction:
 class Display(Protocol):
     """Shows readings of runs by their label."""
 
-    def update(self, label: str, reading: Reading) -> None: ...
+    def update(self, label: str, snapshot: Snapshot) -> None: ...
     def say(self, line: str) -> None: ...
 
 
@@ -63,11 +63,11 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._over: deque[str] = deque()
 
-    def update(self, label: str, reading: Reading) -> None:
+    def update(self, label: str, snapshot: Snapshot) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=reading.steps, figures="")
+            self._tasks[label] = self._progress.add_task(label, total=snapshot.steps, figures="")
             self._make_room()
-        self._progress.update(self._tasks[label], completed=reading.step, figures=figures(reading))
+        self._progress.update(self._tasks[label], completed=snapshot.step, figures=figures(snapshot))
 
     def expect(self, num_runs: int) -> None:
         self._progress.update(self._all, total=num_runs, visible=num_runs > 1)
@@ -95,12 +95,12 @@ class PlainLines:
         self._num_over, self._num_runs = 0, 0
         self._counted = time.monotonic()
 
-    def update(self, label: str, reading: Reading) -> None:
+    def update(self, label: str, snapshot: Snapshot) -> None:
         now = time.monotonic()
         due = now - self._last.setdefault(label, now) >= LINE_EVERY_SECONDS
-        if due or reading.step == reading.steps:
+        if due or snapshot.step == snapshot.steps:
             self._last[label] = now
-            self.say(f"{label}  step {reading.step}/{reading.steps}  {figures(reading)}")
+            self.say(f"{label}  step {snapshot.step}/{snapshot.steps}  {figures(snapshot)}")
 
     def expect(self, num_runs: int) -> None:
         self._num_runs = num_runs
@@ -119,13 +119,13 @@ class PlainLines:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def figures(reading: Reading) -> str:
+def figures(snapshot: Snapshot) -> str:
     """Loss and speed, as far as they are known."""
     parts = []
-    if reading.loss is not None:
-        parts.append(f"loss {reading.loss:.3f}")
-    if reading.images_per_second is not None:
-        parts.append(f"{reading.images_per_second:,.0f} images/s")
+    if snapshot.loss is not None:
+        parts.append(f"loss {snapshot.loss:.3f}")
+    if snapshot.images_per_second is not None:
+        parts.append(f"{snapshot.images_per_second:,.0f} images/s")
     return "  ".join(parts)
 
 
@@ -153,8 +153,8 @@ class Relay:
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
 
-    def update(self, label: str, reading: Reading) -> None:
-        self._send(("update", label, reading))
+    def update(self, label: str, snapshot: Snapshot) -> None:
+        self._send(("update", label, snapshot))
 
     def say(self, line: str) -> None:
         self._send(("say", line))

@@ -1,30 +1,30 @@
-"""The findings of a comparison as short sentences, each on top of the recorded words it rests on.
+"""Sentences: a comparison's findings in short, each on top of the recorded words it rests on.
 
 Nothing is judged here: every word comes from a verdict of comparison.json, and where that has none the
 sentence only states the numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from resexp.analysis.statistics import mean_estimate
+from resexp.records.jsonl import Row
 from resexp.report.formatting import first_upper, size
 
-Row = Mapping[str, Any]
-GRADIENT = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
+GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
 NO_WORD = {"one seed": "too close to 1 for a word from one seed"}
 FATES = {
     "stuck": "never left guessing",
     "diverged": "diverged",
     "unfinished": "has not ended",
 }
-NORMS = {
+NORM_NAMES = {
     "none": "no normalisation",
     "batch": "batch norm",
     "group": "group norm",
     "layer": "layer norm",
 }
-INITS = {
+INIT_NAMES = {
     "he": "He init",
     "xavier": "Xavier init",
     "default": "PyTorch's default init",
@@ -32,7 +32,7 @@ INITS = {
 }
 
 
-class Finding(NamedTuple):
+class Headline(NamedTuple):
     """A sentence, and the recorded words it rests on, a line each."""
 
     sentence: str
@@ -41,27 +41,27 @@ class Finding(NamedTuple):
 
 def cell_words(cell: Row) -> str:
     """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
-    words = {"norm": NORMS, "init": INITS}
+    words = {"norm": NORM_NAMES, "init": INIT_NAMES}
     return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
 
 
-def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Finding]:
+def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Headline]:
     """Yield what the verdicts of one cell say: the outcome, what became of seeds, then the gradients.
 
     runs: the cell's lines of comparison.json; none for verdicts that span cells.
     """
     of = {about: [verdict for verdict in verdicts if verdict["about"] == about] for about in ABOUT}
     for verdict in of["arms"]:
-        yield Finding(_outcome(verdict, runs), (_bare(verdict),))
+        yield Headline(_outcome(verdict, runs), (_bare(verdict),))
     for verdict in of["seeds"]:
-        yield Finding(_fates(verdict, runs), (_bare(verdict),))
+        yield Headline(_fates(verdict, runs), (_bare(verdict),))
     for arm in dict.fromkeys(verdict["arm"] for verdict in of["gradient"]):
         own = [verdict for verdict in of["gradient"] if verdict["arm"] == arm]
-        yield Finding(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
+        yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["degradation"]:
-        yield Finding(_degradation(verdict), (verdict["sentence"],))
+        yield Headline(_degradation(verdict), (verdict["sentence"],))
     for verdict in of["shortcuts"]:
-        yield Finding("What the shortcuts save of it.", (verdict["sentence"],))
+        yield Headline("What the shortcuts save of it.", (verdict["sentence"],))
 
 
 ABOUT = ("arms", "seeds", "gradient", "degradation", "shortcuts")
@@ -97,15 +97,15 @@ def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
     # Held together by spaces that do not break.
     sizes = [f"T = {size(_ratio(verdict))}".replace(" ", "\u00a0") for verdict in verdicts]
     times = ["at step 0" if verdict.get("when") == "step 0" else "at the last probe" for verdict in verdicts]
-    if len(set(words)) == 1 and words[0] not in GRADIENT:
+    if len(set(words)) == 1 and words[0] not in GRADIENT_VERBS:
         course = " and ".join(f"{amount} {time}" for amount, time in zip(sizes, times, strict=True))
         return f"{name}: {course}; {NO_WORD.get(words[0], words[0])}."
     parts = []
     for index, (word, amount, time) in enumerate(zip(words, sizes, times, strict=True)):
-        if word not in GRADIENT:
+        if word not in GRADIENT_VERBS:
             parts.append(f"has {amount} {time} ({NO_WORD.get(word, word)})")
         else:
-            verb = "still" if index and word == words[index - 1] else GRADIENT[word]
+            verb = "still" if index and word == words[index - 1] else GRADIENT_VERBS[word]
             parts.append(f"{verb} {time} ({amount})")
     seed = " (one seed)" if {verdict["n"] for verdict in verdicts} == {1} else ""
     return f"{name}: the gradient {' and '.join(parts)}{seed}."

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -13,14 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
-from resexp.analysis.gradient_ratio import transport
+from resexp.analysis.gradient_ratio import gradient_ratio
 from resexp.analysis.statistics import mean_estimate
 from resexp.errors import RunFolderError
+from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
-
-Row = Mapping[str, Any]
 
 
 class Column(NamedTuple):
@@ -147,7 +146,7 @@ def _scores(group: Sequence[Entry]) -> dict[str, Any]:
     all_stuck = set(fates) == {"stuck"}
     scored = rows if all_stuck else [row for row in rows if row["fate"] == "finished"]
     score = _range if all_stuck else _mean
-    found = transport([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
+    found = gradient_ratio([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
     low, high = found.interval or (None, None)
     speeds = [entry.speed for entry in group if entry.speed is not None]
     return {

@@ -1,4 +1,8 @@
-"""TensorBoard: a view of the record, row by row."""
+"""TensorBoard's summary writer: a view of the record, row by row, in an event file written at once.
+
+TensorBoard's own writer hands every event to a thread, which keeps it for up to two minutes (a kill loses it)
+and, when the disk is full, dies with a traceback.
+"""
 
 import io
 import time
@@ -12,14 +16,14 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
-from resexp.records.jsonl import EMPTY, Growing
+from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_lines
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
 
 
-class Board:
+class TensorBoardWriter:
     """Draws the rows of one run into an event file of its folder.
 
     What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
@@ -75,7 +79,7 @@ def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
     return [scalar(tag, value) for tag, value in scalars.items()]
 
 
-class EventFile(Growing):
+class EventFile(AppendOnlyFile):
     """A new event file in `folder`, numbered behind those that are there.
 
     TensorBoard hides what earlier files drew at `purge_step` and later; None hides nothing.

@@ -1,4 +1,4 @@
-"""The whole step as one CUDA graph: a step costs the host one call instead of hundreds.
+"""The CUDA graph of a whole step: a step costs the host one call instead of hundreds.
 
 A graph is a recording of kernels with their addresses, so all that a step needs and gives lies in buffers
 that stay where they are: the draws and rates of `WINDOW` steps, a cursor that the graph itself moves on, and
@@ -19,10 +19,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from resexp.data.batches import Draw
 from resexp.errors import ResourceError
-from resexp.training.step import Course, Readings, Update
+from resexp.training.step import Readings, StepInputs, Update
 
 WINDOW = 50
-"""Steps whose chance goes up together; the calendar's spans end on multiples of it or sooner."""
+"""Steps whose draws go up together; the loop's spans end on multiples of it or sooner."""
 WARM_UP_STEPS = 3
 """Steps before the recording, in which libraries choose kernels, allocate and compile; then undone."""
 
@@ -39,7 +39,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
 
-class Graphed:
+class GraphSteps:
     """Replays one recording of the step. `moved` are all tensors that a step changes, in place.
 
     The rate must be read from `rate`, a tensor in the optimizer: a number would be recorded as it was.
@@ -49,7 +49,7 @@ class Graphed:
         self,
         update: Update,
         optimizer: Optimizer,
-        course: Course,
+        inputs: StepInputs,
         moved: Sequence[Tensor],
         *,
         batch_size: int,
@@ -57,7 +57,7 @@ class Graphed:
         device: str,
     ) -> None:
         self._update = update
-        self._course = course
+        self._inputs = inputs
         self._moved = moved
         self._device = device
         self._rate: Tensor = optimizer.param_groups[0]["lr"]
@@ -113,8 +113,8 @@ class Graphed:
 
     def _tables(self, window: int) -> tuple[int, Tensor, Tensor]:
         steps = range(window * WINDOW, (window + 1) * WINDOW)
-        draws = torch.stack([torch.stack(self._course.draw(step)) for step in steps])
-        rates = torch.tensor([self._course.rate(step) for step in steps])
+        draws = torch.stack([torch.stack(self._inputs.draw(step)) for step in steps])
+        rates = torch.tensor([self._inputs.rate(step) for step in steps])
         if self._device == "cuda":  # pageable memory would make the copy wait for the device
             draws, rates = draws.pin_memory(), rates.pin_memory()
         return window, draws, rates

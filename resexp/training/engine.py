@@ -1,4 +1,4 @@
-"""The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
+"""The engine, the only mutable thing in training: a net, its optimizer, and how steps are executed."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -14,14 +14,14 @@ from resexp.data.batches import Draw, draw, render
 from resexp.data.dataset import Dataset
 from resexp.models.resnet import Network, build
 from resexp.seeds import derive
-from resexp.training.cpu import Flushed, keep_freed_memory
-from resexp.training.cuda_graph import CaptureError, Graphed
+from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
+from resexp.training.cuda_graph import CaptureError, GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
-from resexp.training.ema import Average
+from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution, compiled
 from resexp.training.lr_schedule import learning_rate
-from resexp.training.step import Course, OneByOne, Readings, Stepper, train_step
+from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -41,17 +41,17 @@ def _update(
     forward: Callable[[Tensor], Tensor],
     weights: Sequence[Tensor],
     optimizer: Optimizer,
-    average: Average | None,
-    chance: Draw,
+    ema: EMA | None,
+    batch_spec: Draw,
 ) -> Readings:
-    """One step from its chance to its readings.
+    """One step from its draw to its readings.
 
     No method of the engine: a recording would hold its engine and the engine the recording, and what both
     have on the device would stay there until Python next looks for cycles.
     """
-    readings = train_step(forward, weights, optimizer, render(train, group.slice(chance)))
-    if average:
-        average.follow()
+    readings = train_step(forward, weights, optimizer, render(train, group.slice(batch_spec)))
+    if ema:
+        ema.follow()
     return readings
 
 
@@ -71,11 +71,11 @@ class Engine:
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         seen = synchronised(self.net) if execution.sync_batch_norm else self.net
-        self._forward = self._in_precision(group.across(compiled(seen) if execution.compiled else seen))
-        self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
-        self._flushed = Flushed(execution.threads)
+        self._forward = self._in_precision(group.wrap_ddp(compiled(seen) if execution.compiled else seen))
+        self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
+        self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
-        self._apart(group.rehearse, self._forward, self.net, shape)
+        self._apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _sgd(self) -> torch.optim.SGD:
@@ -96,14 +96,14 @@ class Engine:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 
-    def _stepper(self, chance: int) -> Stepper:
+    def _stepper(self, seed: int) -> Stepper:
         update = partial(
-            _update, self.train, self._group, self._forward, self.weights, self.optimizer, self._average
+            _update, self.train, self._group, self._forward, self.weights, self.optimizer, self._ema
         )
-        course = Course(
+        inputs = StepInputs(
             draw=partial(
                 draw,
-                chance,
+                seed,
                 num_images=len(self.train.labels),
                 batch_size=self.config.optim.batch_size,
                 augment=self.config.data.augment,
@@ -111,11 +111,11 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return OneByOne(update, self.optimizer, course)
-        return Graphed(
+            return EagerSteps(update, self.optimizer, inputs)
+        return GraphSteps(
             update,
             self.optimizer,
-            course,
+            inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()],
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
@@ -145,7 +145,7 @@ class Engine:
 
         Raises CaptureError for a step that cannot be recorded.
         """
-        if isinstance(self._make_steps, Graphed):
+        if isinstance(self._make_steps, GraphSteps):
             self._apart(self._make_steps.record)
 
     def advance(self, num_steps: int, should_stop: Callable[[], bool] = lambda: False) -> Readings:
@@ -163,7 +163,7 @@ class Engine:
 
         Running statistics are in use. `dataset` lies on the run's device already.
         """
-        net = (self._average.net if self._average else self.net).eval()
+        net = (self._ema.net if self._ema else self.net).eval()
         return self._apart(evaluate, self._in_precision(net), dataset, indices)
 
     def copy_of_net(self) -> Network:
@@ -176,8 +176,8 @@ class Engine:
 
     def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """All that a step changes, in place, by part and name."""
-        average = {"average": dict(self._average.state())} if self._average else {}
-        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **average}
+        ema = {"average": dict(self._ema.state())} if self._ema else {}
+        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **ema}
 
     def _momentum(self) -> dict[str, Tensor]:
         state = self.optimizer.state

@@ -1,4 +1,4 @@
-"""Every `auto` of the config's `run` section, resolved once, with the reason."""
+"""Execution: device, precision, compilation, threads; every `auto` resolved once, with the reason."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from resexp.config import Config, RunSection
 from resexp.data.cache import cache_folder
 from resexp.errors import ResourceError, UsageError
-from resexp.training.distributed.rank import Place
+from resexp.training.distributed.rank import Rank
 
 COMPILE_PAYS_FROM_IMAGES = 130_000
 """Images in a run above which the seconds that compiling costs come back; measured for ResNet-20 on two
@@ -177,7 +177,7 @@ def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
     return torch.compile(net, dynamic=False)
 
 
-def spread(execution: Execution, config: Config, here: Place) -> Execution:
+def spread(execution: Execution, config: Config, here: Rank) -> Execution:
     """Return how each of `here.size` ranks executes what one process would execute so.
 
     Raises UsageError (exit 2) for a config that cannot be spread, ResourceError (exit 6) for want of devices.

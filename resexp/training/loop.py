@@ -1,4 +1,4 @@
-"""A run from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
+"""The training loop, from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
 
 import math
 import time
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resexp.config import Config
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, ResourceError
 from resexp.probes.gradient_profile import PROBES
 from resexp.records.files import write_json
-from resexp.records.jsonl import Lines
+from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
 from resexp.records.summary import summarize
 from resexp.signals import Stop
@@ -23,10 +23,10 @@ from resexp.training.distributed.process_group import ALONE, Group
 from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
-from resexp.training.metrics import Journal
+from resexp.training.metrics import MetricsLogger
 from resexp.training.resume import begin, execution_of
 from resexp.training.step import Readings
-from resexp.training.worker import Task
+from resexp.training.worker import TrainingTask
 
 PROBE_IMAGES = 128
 TRAIN_IMAGES_EVALUATED = 2_000
@@ -128,27 +128,27 @@ def _run(
 ) -> dict[str, Any]:
     alone = execution is None and not (folder / "manifest.json").exists()
     few = splits.train.first(config.optim.batch_size)
-    execution = execution_of(config, folder, execution, group.place)
+    execution = execution_of(config, folder, execution, group.here)
     if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
         execution = tried
         say(f"execution: {execution.reason}")
-    group.share(Task(config, splits.name, splits.fingerprint, execution))
+    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
-    group.share(engine.state())
+    group.broadcast(engine.state())
     with (
-        group.leading(),
-        closing(Journal(folder, config, layers, state, data=splits.label)) as journal,
-        Lines(folder / "timing.jsonl") as timing,
-        stop.heeding(),
+        group.end_workers(),
+        closing(MetricsLogger(folder, config, layers, state, data=splits.label)) as logger,
+        JsonlWriter(folder / "timing.jsonl") as timing,
+        stop.polling(),
     ):
-        fault = _train(config, folder, splits, engine, group, journal, timing, stop, report)
-        journal.state()
+        fault = _train(config, folder, splits, engine, group, logger, timing, stop, report)
+        logger.state()
     result = summarize(
         layers=layers,
-        losses=journal.losses,
+        losses=logger.losses,
         metrics=Run(folder).metrics,
         profile=Run(folder).profile,
         steps=config.optim.steps,
@@ -163,10 +163,10 @@ class _Backlog:
     """Writes each span's readings down; where steps are recorded, while the GPU makes the next span's."""
 
     def __init__(
-        self, config: Config, journal: Journal, timing: Lines, report: Callable[[Progress], None]
+        self, config: Config, logger: MetricsLogger, timing: JsonlWriter, report: Callable[[Progress], None]
     ) -> None:
         self._optim = config.optim
-        self._journal = journal
+        self._logger = logger
         self._timing = timing
         self._report = report
         self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
@@ -189,13 +189,13 @@ class _Backlog:
         start, began, coming = self._waiting
         self._waiting = None
         readings = coming()
-        if fault := self._journal.steps(start, readings):
+        if fault := self._logger.steps(start, readings):
             return fault
         num, now = len(readings.loss), time.perf_counter()
         seconds, self._written = now - max(began, self._written), now
         speed = num * self._optim.batch_size / seconds
         self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
-        self._report(Progress(start + num, self._optim.steps, self._journal.losses[-1], speed))
+        self._report(Progress(start + num, self._optim.steps, self._logger.losses[-1], speed))
         return None
 
 
@@ -205,32 +205,32 @@ def _train(
     splits: Splits,
     engine: Engine,
     group: Group,
-    journal: Journal,
-    timing: Lines,
+    logger: MetricsLogger,
+    timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
 ) -> dict[str, Any] | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
-    steps, backlog = config.optim.steps, _Backlog(config, journal, timing, report)
+    steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
     for span in spans(config, engine.step):
         if span.stop > span.start:
             began = time.perf_counter()
-            group.share(span.stop - span.start)
-            readings = engine.advance(span.stop - span.start, should_stop=group.heed(stop))
+            group.broadcast(span.stop - span.start)
+            readings = engine.advance(span.stop - span.start, should_stop=group.stop_on_any_rank(stop))
             if fault := backlog.take(span.start, began, readings):
                 return fault
         due = span.evaluate or span.probe or span.checkpoint
         if (due or not engine.execution.graphed) and (fault := backlog.settle()):
             return fault
-        scores = _look(span, engine, splits, journal) if engine.step == span.stop else {}
+        scores = _look(span, engine, splits, logger) if engine.step == span.stop else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
-            return journal.fault(steps, "evaluation not finite", None)
+            return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
-        best = engine.step == journal.best_step and bool(scores)
+        best = engine.step == logger.best_step and bool(scores)
         if engine.step and (best or span.checkpoint or stopping):
             if fault := backlog.settle():
                 return fault
-            state = {**engine.state(), "journal": journal.state()}
+            state = {**engine.state(), "journal": logger.state()}
             for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
         if stopping and engine.step < steps:
@@ -241,7 +241,7 @@ def _train(
     return None
 
 
-def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[str, Scores]:
+def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> dict[str, Scores]:
     """Evaluate and probe, where that is due at the end of `span`. Nothing in the engine changes."""
     scores: dict[str, Scores] = {}
     if span.evaluate:
@@ -250,11 +250,11 @@ def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[
         if splits.validation is not None:
             scores["validation"] = engine.evaluate(splits.validation)
         scores["test"] = engine.evaluate(splits.test)
-        journal.evaluation(engine.step, scores)
+        logger.evaluation(engine.step, scores)
     if span.probe:
-        batch = render(engine.train, in_place(sample(len(splits.train.labels), PROBE_IMAGES)))
+        batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            journal.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
     return scores
 
 

@@ -1,4 +1,4 @@
-"""How a run begins: a new folder gets its manifest, an old one is taken up where it was saved."""
+"""Starting and resuming: a new folder gets its manifest, an old one is taken up where it was saved."""
 
 import platform
 import shutil
@@ -17,12 +17,12 @@ from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.run import Run
 from resexp.training import checkpoint
-from resexp.training.distributed.rank import ALONE, Place
+from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, gpu_fault, resolve, spread, usable_cores
 
 
-def execution_of(config: Config, folder: Path, planned: Execution | None, here: Place = ALONE) -> Execution:
+def execution_of(config: Config, folder: Path, planned: Execution | None, here: Rank = ONE_RANK) -> Execution:
     """Return how this run is executed: as its manifest says, else as planned, else resolved for it alone.
 
     Raises ResourceError (exit 6) when the manifest cannot be obeyed here.
@@ -68,7 +68,7 @@ def begin(
     layers: Sequence[str],
     say: Callable[[str], None],
 ) -> Mapping[str, Any] | None:
-    """Start or restore the run in `folder`; return the journal's state from the checkpoint, None at step 0.
+    """Start or restore the run in `folder`; return the metrics' state from the checkpoint, None at step 0.
 
     Raises RunFolderError (exit 4) when the images are not those the run began with.
     """

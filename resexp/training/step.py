@@ -61,10 +61,10 @@ def train_step(
 
 
 Update = Callable[[Draw], Readings]
-"""One step, from its chance on the device or the CPU to its readings; reads nothing back."""
+"""One step, from its batch's draw on the device or the CPU to its readings; reads nothing back."""
 
 
-class Course(NamedTuple):
+class StepInputs(NamedTuple):
     """What each step is given, as functions of its number."""
 
     draw: Callable[[int], Draw]
@@ -79,19 +79,19 @@ class Stepper(Protocol):
         ...
 
 
-class OneByOne:
+class EagerSteps:
     """Each step's kernels are sent to the device one by one, as PyTorch does by itself."""
 
-    def __init__(self, update: Update, optimizer: Optimizer, course: Course) -> None:
+    def __init__(self, update: Update, optimizer: Optimizer, inputs: StepInputs) -> None:
         self._update = update
         self._optimizer = optimizer
-        self._course = course
+        self._inputs = inputs
 
     def __call__(self, start: int, num_steps: int, should_stop: Callable[[], bool]) -> Readings:
         readings = []
         for step in range(start, start + num_steps):
-            self._optimizer.param_groups[0]["lr"] = self._course.rate(step)
-            readings.append(self._update(self._course.draw(step)))
+            self._optimizer.param_groups[0]["lr"] = self._inputs.rate(step)
+            readings.append(self._update(self._inputs.draw(step)))
             if should_stop():
                 break
         return Readings.cat(readings)

@@ -1,4 +1,4 @@
-"""Where the runs of a comparison are trained: on this machine, or on a Ray cluster.
+"""Executors: where the runs of a comparison are trained, on this machine or on a Ray cluster.
 
 Each run is an ordinary training in its own folder, and an executor's effects are those folders. So whichever
 trained them, a comparison skips the runs that have ended, goes on with the others, and comes out the same.
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resexp.errors import Exit
 
-if TYPE_CHECKING:  # Ray's board of messages lives in this package, too, and has no use for torch
+if TYPE_CHECKING:  # Ray's mailbox lives in this package, too, and has no use for torch
     from resexp.config import Config, RunSection
     from resexp.data.dataset import Dataset
     from resexp.experiments.plan import Job

@@ -1,4 +1,4 @@
-"""Runs on this machine: one after the other, or one process for each GPU where there are several."""
+"""The local executor: runs one after the other, or one process for each GPU where there are several."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +12,7 @@ from resexp.config import Config, RunSection
 from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
 from resexp.experiments.executors import Executor, Failure
-from resexp.experiments.executors.processes import side_by_side
+from resexp.experiments.executors.processes import in_processes
 from resexp.experiments.executors.run_one import carry_out
 from resexp.experiments.plan import Job, labels
 from resexp.report.progress import Dashboard
@@ -46,7 +46,7 @@ class _Local:
     ) -> list[Failure]:
         devices = _visible(execution) if self.devices is None else self.devices
         if min(len(devices), len(jobs)) > 1:
-            return side_by_side(jobs, devices, execution, stop=stop, show=show)
+            return in_processes(jobs, devices, execution, stop=stop, show=show)
         return _in_turn(jobs, execution, stop=stop, show=show)
 
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers can tell apart, fonts, light axes.
+"""Figure style: colours that colour-blind readers can tell apart, fonts, light axes.
 
 Figures are made with matplotlib's objects alone, without pyplot: nothing global, nothing to close.
 """
@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-PLAIN = "#d55e00"
-RESIDUAL = "#0072b2"
-KIND_COLOURS: dict[str, str] = {"plain": PLAIN, "residual": RESIDUAL}
+PLAIN_COLOUR = "#d55e00"
+RESIDUAL_COLOUR = "#0072b2"
+KIND_COLOURS: dict[str, str] = {"plain": PLAIN_COLOUR, "residual": RESIDUAL_COLOUR}
 OTHER_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """For the third arm and on; all from Okabe and Ito's palette."""
 INK = "#1d1c1a"
 SOFT = "#5f5b53"
 LINE = "#ddd8cc"
-WIDTH = 3.8
+PANEL_WIDTH = 3.8
 """Inches: one panel fits a phone at the size of the text around it; pages put panels side by side."""
 FONT_SIZE = 9.0
 
 
-def panel(width: float = WIDTH, height: float = 2.9) -> tuple[Figure, Axes]:
+def panel(width: float = PANEL_WIDTH, height: float = 2.9) -> tuple[Figure, Axes]:
     """Return an empty figure of one panel, in inches, with light axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()

@@ -12,7 +12,7 @@ from scipy import stats
 from resexp.analysis.cells import RunSummary, settings_of
 from resexp.analysis.contrasts import METRICS, Difference
 from resexp.analysis.statistics import holm
-from resexp.analysis.verdicts import Comparison, Verdict, compare
+from resexp.analysis.verdicts import Comparison, Verdict, compare_runs
 from resexp.config import Config
 
 
@@ -64,7 +64,7 @@ def test_difference_is_residual_minus_plain_paired_by_seed():
     plain, residual = noisy(1.8, seed=1), noisy(1.6, seed=2)
     first, *others = arms(plain, residual)
     runs = [first, *(others[i] for i in np.random.default_rng(0).permutation(len(others)))]
-    (found,) = judged(compare(runs))
+    (found,) = judged(compare_runs(runs))
     expected = stats.ttest_rel(residual, plain)
     assert found.estimate.interval == pytest.approx(tuple(expected.confidence_interval()))
     assert found.estimate.p == pytest.approx(expected.pvalue)
@@ -72,7 +72,7 @@ def test_difference_is_residual_minus_plain_paired_by_seed():
 
 
 def test_only_the_primary_metric_is_tested_and_the_others_get_intervals():
-    found = compare(arms(noisy(1.8), noisy(1.6, seed=2))).to_json()["differences"]
+    found = compare_runs(arms(noisy(1.8), noisy(1.6, seed=2))).to_json()["differences"]
     assert [row["metric"] for row in found] == list(METRICS)
     for row in found[1:]:
         assert (row["p"], row["adjusted_p"], row["word"]) == (None, None, None)
@@ -88,7 +88,7 @@ def test_cells_are_what_varies_within_an_arm_and_holm_runs_over_them():
             noisy(1.8, seed=depth), noisy(1.78, seed=depth + len(norm)), depth=depth, norm=norm
         )
     ]
-    found = compare(runs)
+    found = compare_runs(runs)
     cells = judged(found)
     assert [dict(d.cell)["model.depth"] for d in cells] == [20, 20, 56, 56]
     assert [dict(d.cell)["model.norm"] for d in cells] == ["none", "batch", "none", "batch"]
@@ -106,19 +106,19 @@ def test_any_key_of_the_config_can_make_a_cell_and_the_seed_cannot():
                 tree["optim"] = tree["optim"] | {"lr": rate}
                 tree["model"] = tree["model"] | {"kind": arm}
                 runs.append(run(arm, seed, 1.5, settings=settings_of(tree)))
-    cells = compare(runs).to_json()["differences"]
+    cells = compare_runs(runs).to_json()["differences"]
     assert [row["cell"]["optim.lr"] for row in cells if row["metric"] == "final_loss"] == [0.1, 0.2]
     assert set(cells[0]["cell"]) == {"depth", "norm", "init", "optim.lr"}
 
 
 def test_two_runs_of_one_arm_cell_and_seed_are_refused():
     with pytest.raises(ValueError, match="same seed"):
-        compare([run("plain", 0, 1.5), run("plain", 0, 1.6)])
+        compare_runs([run("plain", 0, 1.5), run("plain", 0, 1.6)])
 
 
 def test_every_arm_is_set_against_the_first():
     runs = [run(arm, seed, 1.5, kind="plain") for arm in ("b", "a", "c") for seed in range(2)]
-    assert [d.what for d in judged(compare(runs))] == ["a - b", "c - b"]
+    assert [d.what for d in judged(compare_runs(runs))] == ["a - b", "c - b"]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_every_arm_is_set_against_the_first():
     [(1, "one seed, so no interval and no word"), (3, "fewer than 5 seeds, so no word"), (5, "adjusted p")],
 )
 def test_few_seeds_say_so(num_seeds, phrase):
-    comparison = compare(arms(noisy(1.8, num_seeds), noisy(1.6, num_seeds, seed=1)))
+    comparison = compare_runs(arms(noisy(1.8, num_seeds), noisy(1.6, num_seeds, seed=1)))
     (found,), (said,) = judged(comparison), verdicts(comparison, "arms")
     assert (found.word is None) == (num_seeds < 5)
     assert (found.estimate.interval is None) == (num_seeds == 1)
@@ -136,7 +136,7 @@ def test_few_seeds_say_so(num_seeds, phrase):
 
 
 def test_equal_arms_are_not_called_equal_but_not_resolved():
-    (found,) = verdicts(compare(arms(noisy(1.8, seed=1), noisy(1.8, seed=2))), "arms")
+    (found,) = verdicts(compare_runs(arms(noisy(1.8, seed=1), noisy(1.8, seed=2))), "arms")
     assert found.word == "not resolved"
 
 
@@ -168,8 +168,8 @@ def test_diverged_and_stuck_seeds_are_counted_and_never_averaged():
         run("plain", 7, 1.8),
         run("residual", 7, None, status="running"),
     ]
-    comparison = compare([*sound, *failed])
-    assert judged(comparison) == judged(compare(sound))
+    comparison = compare_runs([*sound, *failed])
+    assert judged(comparison) == judged(compare_runs(sound))
     of_plain, of_residual = verdicts(comparison, "seeds")
     assert "1 of 8 diverged, 1 of 8 stuck" in of_plain.sentence
     assert "1 of 8 unfinished" in of_residual.sentence
@@ -177,7 +177,7 @@ def test_diverged_and_stuck_seeds_are_counted_and_never_averaged():
 
 
 def test_where_no_seed_trained_there_is_no_number():
-    comparison = compare(arms([GUESS] * 5, noisy(1.6)))
+    comparison = compare_runs(arms([GUESS] * 5, noisy(1.6)))
     (found,), (said,) = judged(comparison), verdicts(comparison, "arms")
     assert (found.estimate.n, found.estimate.mean, found.word) == (0, None, None)
     assert "n = 0" in said.sentence
@@ -188,7 +188,7 @@ def test_gradient_words_for_step_0_and_the_last_probe_apart():
         run("plain", seed, 2.0, transport_initial=1e4 * (1 + seed / 9), transport_final=0.5 + seed / 9)
         for seed in range(5)
     ]
-    first, last = verdicts(compare(runs), "gradient")
+    first, last = verdicts(compare_runs(runs), "gradient")
     assert (first.when, first.word, last.when, last.word) == ("step 0", "exploding", "last probe", "healthy")
     assert first.transport is not None
     assert first.transport.layers == 54
@@ -197,7 +197,7 @@ def test_gradient_words_for_step_0_and_the_last_probe_apart():
 
 def test_a_stuck_net_still_has_a_gradient_to_judge():
     runs = [run("plain", seed, GUESS, transport_initial=0.0) for seed in range(5)]
-    (first, _) = verdicts(compare(runs), "gradient")
+    (first, _) = verdicts(compare_runs(runs), "gradient")
     assert first.word == "vanishing"
     assert "underflow" in first.sentence
 
@@ -211,7 +211,7 @@ def degrading(cost: float, **deep: Any) -> list[RunSummary]:
 
 
 def test_degradation_is_deep_against_shallow_plain_by_welch():
-    comparison = compare(degrading(0.3))
+    comparison = compare_runs(degrading(0.3))
     (found,), (said,) = judged(comparison, "degradation"), verdicts(comparison, "degradation")
     expected = stats.ttest_ind(noisy(1.8, seed=3), noisy(1.5, seed=1), equal_var=False)
     assert found.metric == "train_loss"
@@ -221,7 +221,7 @@ def test_degradation_is_deep_against_shallow_plain_by_welch():
 
 
 def test_what_shortcuts_save_is_the_difference_of_differences_without_a_word():
-    comparison = compare(degrading(0.3))
+    comparison = compare_runs(degrading(0.3))
     (found,) = [d for d in comparison.differences if d.about == "shortcuts"]
     deep = np.subtract(noisy(1.8, seed=3), noisy(1.4, seed=4))
     shallow = np.subtract(noisy(1.5, seed=1), noisy(1.4, seed=2))
@@ -233,7 +233,7 @@ def test_what_shortcuts_save_is_the_difference_of_differences_without_a_word():
 
 def test_only_the_shallowest_and_the_deepest_net_are_asked_about_degradation():
     middle = arms(noisy(9.0), noisy(9.0), depth=32)
-    (found,) = verdicts(compare([*middle, *degrading(0.3)]), "degradation")
+    (found,) = verdicts(compare_runs([*middle, *degrading(0.3)]), "degradation")
     assert "depth 56 - depth 20" in found.sentence
 
 
@@ -247,7 +247,7 @@ def test_only_the_shallowest_and_the_deepest_net_are_asked_about_degradation():
     ],
 )
 def test_degradation_is_not_judged_where_it_would_be_something_else(cost, deep, reason):
-    comparison = compare(degrading(cost, **deep))
+    comparison = compare_runs(degrading(cost, **deep))
     (found,) = verdicts(comparison, "degradation")
     assert found.word == "not judged"
     assert reason in found.sentence
@@ -255,13 +255,13 @@ def test_degradation_is_not_judged_where_it_would_be_something_else(cost, deep, 
 
 
 def test_a_deeper_net_that_trains_better_does_not_degrade():
-    (found,) = verdicts(compare(degrading(-0.3)), "degradation")
+    (found,) = verdicts(compare_runs(degrading(-0.3)), "degradation")
     assert found.word == "no degradation"
 
 
 def test_residual_nets_alone_are_never_asked_about_degradation():
     runs = [summary for summary in degrading(0.3) if summary.arm == "residual"]
-    assert verdicts(compare(runs), "degradation") == []
+    assert verdicts(compare_runs(runs), "degradation") == []
 
 
 def test_json_is_strict_and_holds_what_is_promised():
@@ -269,7 +269,7 @@ def test_json_is_strict_and_holds_what_is_promised():
         *degrading(0.3),
         run("plain", 9, None, status="diverged", final_loss=math.nan, loss_area=math.inf),
     ]
-    document = json.loads(json.dumps(compare(runs).to_json(), allow_nan=False))
+    document = json.loads(json.dumps(compare_runs(runs).to_json(), allow_nan=False))
     assert set(document) == {"runs", "differences", "verdicts"}
     promised = (
         "arm kind depth norm init seed parameters final_loss test_accuracy gradient_first gradient_last"
@@ -284,5 +284,5 @@ def test_json_is_strict_and_holds_what_is_promised():
 
 
 def test_nothing_to_compare_says_nothing():
-    assert compare([]).to_json() == {"runs": [], "differences": [], "verdicts": []}
-    assert compare([run("plain", 0, 1.5)]).differences == ()
+    assert compare_runs([]).to_json() == {"runs": [], "differences": [], "verdicts": []}
+    assert compare_runs([run("plain", 0, 1.5)]).differences == ()

@@ -26,7 +26,7 @@ from resexp.training.cuda_graph import WINDOW, CaptureError
 from resexp.training.engine import Engine, rehearsed
 from resexp.training.execution import Execution, keep_compilations, resolve
 from resexp.training.loop import run
-from resexp.training.metrics import Journal
+from resexp.training.metrics import MetricsLogger
 from resexp.training.step import Readings, train_step
 
 STEPS = 200
@@ -253,18 +253,18 @@ def test_a_span_is_written_while_a_graph_makes_the_next(
     mode: str, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
-    advance, steps = Engine.advance, Journal.steps
+    advance, steps = Engine.advance, MetricsLogger.steps
 
     def advancing(self: Engine, *arguments: Any, **options: Any) -> Readings:
         done.append(f"make {self.step}")
         return advance(self, *arguments, **options)
 
-    def writing(self: Journal, start: int, readings: Readings) -> Any:
+    def writing(self: MetricsLogger, start: int, readings: Readings) -> Any:
         done.append(f"write {start}")
         return steps(self, start, readings)
 
     monkeypatch.setattr(Engine, "advance", advancing)
-    monkeypatch.setattr(Journal, "steps", writing)
+    monkeypatch.setattr(MetricsLogger, "steps", writing)
     made = tiny_config(
         optim__steps=170, record__eval_every=120, record__checkpoint_every=500, record__probes=()
     )

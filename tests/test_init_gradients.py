@@ -14,12 +14,12 @@ from resexp.cli import app
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import RunFolderError, UsageError
-from resexp.experiments.init_gradients import gradients, grid
+from resexp.experiments.init_gradients import grid, measure_gradients
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import fold, unfold
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
-from resexp.report.terminal import gradients_table, notes
+from resexp.report.terminal import gradients_notes, gradients_table
 from tests.conftest import make_splits
 
 WIDTH, LAYERS = 64, 16
@@ -106,7 +106,7 @@ def tiny_cells(**model: object) -> list[Config]:
 
 @pytest.fixture(scope="module")
 def document(splits: Splits) -> dict:
-    return gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4)
+    return measure_gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4)
 
 
 def test_rows_say_what_was_measured(document: dict) -> None:
@@ -123,19 +123,19 @@ def test_rows_say_what_was_measured(document: dict) -> None:
 
 
 def test_the_same_question_gives_the_same_bytes(document: dict, splits: Splits) -> None:
-    assert gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4) == document
+    assert measure_gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4) == document
 
 
 def test_depth_110_sigmoid_is_reported_as_below_float32() -> None:
     axes = {"norm": "none", "init": "default", "activation": "sigmoid", "depth": 110}
     splits = make_splits(num_train=4, num_test=4)
-    found = gradients(tiny_cells(**axes)[:1], 2, splits, num_images=2)
+    found = measure_gradients(tiny_cells(**axes)[:1], 2, splits, num_images=2)
     (row,) = found["rows"]
     assert row["below_float32"]
     assert row["underflows"] == 0
     assert row["verdict"] == "vanishing"
     assert -100 < math.log10(row["ratio"]) < -85
-    assert any("underflow" in note for note in notes(found))
+    assert any("underflow" in note for note in gradients_notes(found))
 
 
 def test_an_exact_zero_is_an_underflow_in_words_table_and_picture(document: dict) -> None:

@@ -18,7 +18,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 from resexp.data.splits import Splits
 from resexp.records.run import Run
 from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
-from resexp.tensorboard.writer import Board
+from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
 from tests.conftest import tiny_config
 
@@ -118,7 +118,7 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
     pictures = {}
     for name, drawn in (("healthy", Run(folder).profile), ("underflow", rows)):
         (tmp_path / name).mkdir()
-        board = Board(tmp_path / name, CONFIG, [], data="crayons (drawn)", purge_step=0)
+        board = TensorBoardWriter(tmp_path / name, CONFIG, [], data="crayons (drawn)", purge_step=0)
         for row in drawn:
             board.profile(row)
         board.close()
@@ -133,14 +133,18 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: Path) -> None:
     record = Run(folder)
-    board = Board(tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0)
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0
+    )
     for row in record.metrics:
         board.row(row)
     for row in record.profile:
         board.profile(row)
     board.close()
     (tmp_path / "profile.jsonl").write_bytes((folder / "profile.jsonl").read_bytes())
-    board = Board(tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8)
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8
+    )
     for row in (row for row in record.metrics if row["step"] >= 8):
         board.row(row)
     for row in (row for row in record.profile if row["step"] >= 8):
