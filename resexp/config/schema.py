@@ -33,9 +33,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
-AS_EVER: dict[str, Any] = {"data.pad": "before"}
+AS_EVER: dict[str, Any] = {"data.pad": "before", "run.kernels": "auto"}
 """Keys younger than the first recorded runs, each with the value that does what was done without the key: a
-digest leaves them out there, so that what was trained before keeps its name."""
+digest leaves them out there, so that what was trained before keeps its name. What `auto` came to is in the
+manifest, and runs that differ there are never taken for one another."""
 
 
 class Section(BaseModel):
