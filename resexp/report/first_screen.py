@@ -13,6 +13,7 @@ from resexp.records.jsonl import Row
 from resexp.report.comparison_data import Cell, read_curves
 from resexp.report.figures.lines import Line, line
 from resexp.report.formatting import enumerated, power, size
+from resexp.report.panels import seeds_words
 from resexp.report.sentences import cell_words
 
 TITLES = {
@@ -29,10 +30,10 @@ UNDECIDED = "A plain net and the same net with + x"
 MAX_COLUMNS = 3
 WIDTH, HEIGHT = 560.0, 316.0
 LEFT, RIGHT, TOP, BOTTOM = 62.0, 544.0, 22.0, 268.0
-MIN_DECADES = 1.0
+LEAST_DECADES = 1.0
 
 
-class Point(NamedTuple):
+class ProfilePoint(NamedTuple):
     """A layer's gradient, and where it is drawn."""
 
     layer: int
@@ -41,12 +42,12 @@ class Point(NamedTuple):
     y: float
 
 
-class Course(NamedTuple):
+class GradientCourse(NamedTuple):
     """One kind of net in the gradient panel. band: the corners of the seeds' range, as SVG has them."""
 
     kind: str
     label: str
-    points: Sequence[Point]
+    points: Sequence[ProfilePoint]
     band: str
     label_x: float
     label_y: float
@@ -74,7 +75,7 @@ class FirstScreen(NamedTuple):
     title: str
     lead: str
     convs: int
-    courses: Sequence[Course]
+    courses: Sequence[GradientCourse]
     y_ticks: Sequence[tuple[float, str]]
     x_ticks: Sequence[tuple[float, str]]
     caption: str
@@ -111,8 +112,8 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[Row], data: str) -> F
         courses=[scale.course(kind, found) for kind, found in lines.items()],
         y_ticks=scale.y_ticks(),
         x_ticks=scale.x_ticks(),
-        caption=f"How much of the last block's gradient reaches each layer, before training, "
-        f"{_name(told) or 'as configured'}" + ("." if seeds == {1} else f"; the band spans the {counted}."),
+        caption="How much of the last block's gradient reaches each layer before training · "
+        + " · ".join(filter(None, [_name(told), data, f"{seeds_words(list(lines.values()))}."])),
         columns=[_name(cell) or "test accuracy" for cell in deep[:MAX_COLUMNS]],
         rows=[(kind, [_outcome(cell, arm) for cell in deep[:MAX_COLUMNS]]) for kind, arm in arms.items()],
         guess=1 / classes,
@@ -257,7 +258,7 @@ class _Scale:
         values = [float(v) for one in lines.values() for part in (one.low, one.high) for v in part]
         logs = [math.log10(value) for value in values if value > 0] or [0.0]
         foot = min(logs) - (1.0 if any(value <= 0 for value in values) else 0.0)
-        self.low = math.floor(min(foot, -MIN_DECADES))
+        self.low = math.floor(min(foot, -LEAST_DECADES))
         self.high = math.ceil(max(*logs, 0.0))
         self.first, self.last = 1.0, max(2.0, depth - 1.0)
         self.kinds = lines
@@ -281,9 +282,9 @@ class _Scale:
             layers.pop()
         return [(self.x(layer), str(layer)) for layer in (*layers, int(self.last))]
 
-    def course(self, kind: str, found: Line) -> Course:
+    def course(self, kind: str, found: Line) -> GradientCourse:
         places = list(zip(found.x, found.middle, strict=True))
-        points = [Point(int(x), size(float(y)), self.x(float(x)), self.y(float(y))) for x, y in places]
+        points = [ProfilePoint(int(x), size(float(y)), self.x(float(x)), self.y(float(y))) for x, y in places]
         band = ""
         if found.n > 1:
             low = [(self.x(float(x)), self.y(float(y))) for x, y in zip(found.x, found.low, strict=True)]
@@ -293,6 +294,6 @@ class _Scale:
         others = [one.middle.mean() for other, one in self.kinds.items() if other != kind]
         below = bool(others) and found.middle.mean() < others[0]
         label = {"plain": "plain", "residual": "with + x"}[kind]
-        return Course(
+        return GradientCourse(
             kind, label, points, band, middle.x + (14 if below else 0), middle.y + (24 if below else -12)
         )

@@ -12,7 +12,7 @@ from resexp.records.jsonl import Row
 from resexp.report.formatting import first_upper, size
 
 GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
-NO_WORD = {"one seed": "too close to 1 for a word from one seed"}
+NO_WORD = {"one seed": "one seed may be called vanishing only below 10⁻⁴ and exploding only above 10⁴"}
 FATES = {
     "stuck": "still at guessing",
     "diverged": "diverged",
