@@ -22,7 +22,7 @@ from torch.distributed import Store, rendezvous  # pyright: ignore[reportPrivate
 
 from resexp.data.batches import Draw
 from resexp.errors import Exit, Interrupted, ResourceError, Terminated
-from resexp.signals import SIGNALS, Stop
+from resexp.signals import Stop, heeded
 from resexp.training.distributed.rank import Rank
 from resexp.training.step import Readings
 
@@ -191,7 +191,7 @@ def _join(here: Rank) -> tuple[Store, Group]:
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """A signal ends the process at once: Python's handlers wait for torch, and torch for another rank."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in heeded()}
     try:
         yield
     finally:
