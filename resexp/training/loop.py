@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -17,6 +17,7 @@ from resexp.probes.gradient_profile import PROBES
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
+from resexp.records.schema import FaultRow, RunResult
 from resexp.records.summary import summarize
 from resexp.signals import Stop
 from resexp.training import checkpoint
@@ -98,7 +99,7 @@ def run(
     stop: Stop | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Train in `folder`, whose lock the caller holds, from its newest checkpoint on, and return result.json.
 
     `execution` (default: resolved from this run alone) counts for a run that starts; one that goes on obeys
@@ -130,7 +131,7 @@ def _run(
     stop: Stop,
     report: Callable[[Progress], None],
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> RunResult:
     execution = execution_of(config, folder, execution, group.here)
     group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
@@ -153,7 +154,7 @@ def _run(
         profile=Run(folder).profile,
         steps=config.optim.steps,
     )
-    write_json(folder / "result.json", result)  # last of all: whoever sees it has the whole run
+    write_json(folder / "result.json", result.to_json())  # last of all: whoever sees it has the whole run
     if fault:
         raise Diverged(diverged(folder, fault))
     return result
@@ -169,7 +170,7 @@ def _train(
     timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
-) -> dict[str, Any] | None:
+) -> FaultRow | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
     steps = config.optim.steps
     for span in spans(config, engine.step):
@@ -213,14 +214,14 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, name, PROBES[name](engine.copy_of_net(), batch))
     return scores
 
 
-def diverged(folder: Path, fault: Mapping[str, Any]) -> str:
+def diverged(folder: Path, fault: FaultRow) -> str:
     """Return the line that tells of a fault row."""
-    where = f", first in {fault['layer']}" if fault["layer"] else ""
+    where = f", first in {fault.layer}" if fault.layer else ""
     return (
-        f"{folder}: diverged at step {fault['step']}, learning rate {fault['lr']:g}: "
-        f"{fault['what']}{where}; all records before it are kept. A smaller optim.lr may help"
+        f"{folder}: diverged at step {fault.step}, learning rate {fault.lr:g}: "
+        f"{fault.what}{where}; all records before it are kept. A smaller optim.lr may help"
     )
