@@ -25,6 +25,7 @@ from resexp.config import (
     Section,
     SmoothSchedule,
     differing_keys,
+    flat,
     json_schema,
     valid_depths,
     write,

@@ -123,7 +123,10 @@ def test_the_result_says_what_the_record_says(tmp_path: Path, splits: Splits) ->
         "last": {"layer": "stage3.0.conv2", "norm": first[-2]},
     }
     outputs = made.profile[0].outputs
-    assert made.result.transport.initial == outputs[0].norm / outputs[-1].norm
+    first_norm, last_norm = outputs[0].norm, outputs[-1].norm
+    assert first_norm is not None
+    assert last_norm is not None
+    assert made.result.transport.initial == first_norm / last_norm
 
 
 def test_a_run_that_diverges_ends_as_a_result(tmp_path: Path, splits: Splits) -> None:

@@ -336,7 +336,7 @@ def test_the_best_by_validation_is_kept_whatever_happens(splits: Splits, tmp_pat
     train(tmp_path / "whole", config, with_validation)
     assert differences(tmp_path / "whole", folder) == []
     rows = Run(folder).rows("evaluation")
-    best = max(rows, key=lambda row: row.validation_accuracy)  # the first of several
+    best = max(rows, key=lambda row: row.validation_accuracy or 0.0)  # the first of several
     assert [checkpoint.read(path)["step"] for path in checkpoint.saved(folder / "checkpoints", "best")] == [
         best["step"]
     ]

@@ -1,6 +1,7 @@
 """What a run draws for TensorBoard, read back from its event file as TensorBoard reads it."""
 
 import io
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
@@ -48,7 +50,9 @@ def test_curves_are_those_of_the_record(folder: Path, events: EventAccumulator) 
     record = Run(folder)
     losses = {row.step: row.loss for row in record.rows("step")}
     assert {event.step: event.value for event in events.Scalars("Loss/train")} == pytest.approx(losses)
-    transport = {row.step: row.outputs[0].norm / row.outputs[-1].norm for row in record.profile}
+    transport = {
+        row.step: (row.outputs[0].norm or 0.0) / (row.outputs[-1].norm or math.inf) for row in record.profile
+    }
     drawn = {event.step: event.value for event in events.Scalars("gradient/first_over_last")}
     assert drawn == pytest.approx(transport)
     for index, layer in enumerate(record.manifest.layers):
@@ -151,3 +155,12 @@ def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: P
         assert steps == sorted(set(steps)), tag
     assert len(events.Tensors("custom_scalars__config__")) == 1
     assert len(events.Images("profile/size")) == len(record.profile)
+
+
+def test_a_row_is_one_event(folder: Path) -> None:
+    """Each event costs a checksum made in Python, and a step's row has a number a layer."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
+    record = Run(folder)
+    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start

@@ -44,6 +44,7 @@ class TensorBoardWriter:
     def row(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
+        marks: list[Summary] = []
         if isinstance(row, StepRow):
             scalars |= {"Loss/train": row.loss, "learning_rate": row.lr}
             norms = row.gradient_norm
@@ -57,27 +58,28 @@ class TensorBoardWriter:
                 name = "train_evaluated" if images == "train" else images
                 scalars[f"{quantity.title()}/{name}"] = value
             if row.step == self._config.optim.steps:
-                self._events.summaries(row.step, *closing())
-        self._draw(row.step, scalars)
+                marks = closing()
+        self._events.summaries(row.step, *_drawn(scalars), *marks)
 
     def profile(self, row: ProfileRow | ProbeRow) -> None:
-        """Draw a row of profile.jsonl; of a probe that has no picture its numbers."""
+        """Draw a row of profile.jsonl; of any probe but the gradient profile its numbers."""
         if isinstance(row, ProbeRow):
             numbers = {f"probe/{row.probe}/{key}": value for key, value in row.numbers().items()}
-            self._draw(row.step, numbers)
+            self._events.summaries(row.step, *_drawn(numbers))
             return
         self._profile.append(row)
-        self._draw(row.step, profile_scalars(self._profile[-1]))
-        self._events.summaries(row.step, size_picture(self._profile[-1], self._config, self._data))
+        pictures = [size_picture(row, self._config, self._data)]
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row.step == self._config.optim.steps:
-            self._events.summaries(row.step, heat_picture(self._profile, self._config, self._data))
-
-    def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
-        self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))
+            pictures.append(heat_picture(self._profile, self._config, self._data))
+        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *pictures)
 
     def close(self) -> None:
         self._events.close()
+
+
+def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
+    return [scalar(tag, value) for tag, value in scalars.items()]
 
 
 class EventFile(AppendOnlyFile):
@@ -95,8 +97,10 @@ class EventFile(AppendOnlyFile):
             self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def summaries(self, step: int, *summaries: Summary) -> None:
-        """Write what was drawn at one step."""
-        self._add(*(Event(step=step, summary=summary) for summary in summaries))
+        """Write what was drawn at one step as one event: each costs a checksum of its own, made in Python."""
+        values = [value for summary in summaries for value in summary.value]
+        if values:
+            self._add(Event(step=step, summary=Summary(value=values)))
 
     def _add(self, *events: Event) -> None:
         records = io.BytesIO()
