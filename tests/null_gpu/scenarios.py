@@ -107,7 +107,7 @@ def planted_sync() -> dict[str, Any]:
             recorded = Run(Path(folder)).manifest.execution.to_json()
     finally:
         engine.train_step = train_step
-    return {"status": result["status"], "said": said, **recorded}
+    return {"status": result.status, "said": said, **recorded}
 
 
 def planted_out_of_memory() -> dict[str, Any]:
