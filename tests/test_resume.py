@@ -338,7 +338,7 @@ def test_the_best_by_validation_is_kept_whatever_happens(splits: Splits, tmp_pat
     rows = Run(folder).rows("evaluation")
     best = max(rows, key=lambda row: row.validation_accuracy or 0.0)  # the first of several
     assert [checkpoint.read(path)["step"] for path in checkpoint.saved(folder / "checkpoints", "best")] == [
-        best["step"]
+        best.step
     ]
     assert not list((tmp_path / "none").glob("best*"))
 

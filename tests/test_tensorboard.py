@@ -162,5 +162,5 @@ def test_a_row_is_one_event(folder: Path) -> None:
     (path,) = folder.glob("events.out.tfevents.*")
     steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
     record = Run(folder)
-    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    rows = [row.step for row in (*record.metrics, *record.profile)]
     assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start

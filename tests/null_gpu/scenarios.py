@@ -123,7 +123,7 @@ def planted_out_of_memory() -> dict[str, Any]:
                 lines.append(str(error).replace(folder, "FOLDER"))
     questions.leave_while_capturing(-1)
     with tempfile.TemporaryDirectory() as folder:
-        after = run(made, Path(folder), splits)["status"]
+        after = run(made, Path(folder), splits).status
     return {"lines": lines, "after": after}
 
 
