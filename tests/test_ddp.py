@@ -91,7 +91,7 @@ def test_two_ranks_train_as_one_process_does(norm: str, ranks: Ranks, work: Path
     assert distance(one["head"], torch.cat([fresh["head.weight"].flatten(), fresh["head.bias"]])) > 1e-3
     for quantity in ("gradient_norm", "loss"):
         once, twice = (
-            torch.tensor([row[quantity] for row in Run(folder).rows("step")]).reshape(20, -1)
+            torch.tensor([getattr(row, quantity) for row in Run(folder).rows("step")]).reshape(20, -1)
             for folder in (tmp_path, work / norm / "run")
         )
         for layer in range(once.shape[1]):
@@ -249,7 +249,7 @@ def test_batch_norm_on_two_gpus_sees_the_whole_batch(ranks: Ranks, work: Path, t
         0,
         0,
     ]
-    assert Run(work / "gpu" / "run").manifest["execution"]["sync_batch_norm"]
+    assert Run(work / "gpu" / "run").manifest.execution.sync_batch_norm
     assert train(tmp_path, config, load(config.data)) is not None
     one, two = (layers(folder) for folder in (tmp_path, work / "gpu" / "run"))
     for name in one:  # running means and variances among them

@@ -1,6 +1,7 @@
 """What a run draws for TensorBoard, read back from its event file as TensorBoard reads it."""
 
 import io
+import math
 import re
 from collections import Counter
 from pathlib import Path
@@ -47,15 +48,15 @@ def test_a_run_is_one_run_to_tensorboard(folder: Path) -> None:
 
 def test_curves_are_those_of_the_record(folder: Path, events: EventAccumulator) -> None:
     record = Run(folder)
-    losses = {row["step"]: row["loss"] for row in record.rows("step")}
+    losses = {row.step: row.loss for row in record.rows("step")}
     assert {event.step: event.value for event in events.Scalars("Loss/train")} == pytest.approx(losses)
     transport = {
-        row["step"]: row["outputs"][0]["norm"] / row["outputs"][-1]["norm"] for row in record.profile
+        row.step: (row.outputs[0].norm or 0.0) / (row.outputs[-1].norm or math.inf) for row in record.profile
     }
     drawn = {event.step: event.value for event in events.Scalars("gradient/first_over_last")}
     assert drawn == pytest.approx(transport)
-    for index, layer in enumerate(record.manifest["layers"]):
-        norms = {row["step"]: row["gradient_norm"][index] for row in record.rows("step")}
+    for index, layer in enumerate(record.manifest.layers):
+        norms = {row.step: row.gradient_norm[index] for row in record.rows("step")}
         drawn = {event.step: event.value for event in events.Scalars(f"gradient_norm/{index:03d}.{layer}")}
         assert drawn == pytest.approx(norms)
 
@@ -103,7 +104,7 @@ def test_settings_are_in_the_runs_own_events(events: EventAccumulator) -> None:
 
 
 def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccumulator) -> None:
-    steps = [row["step"] for row in Run(folder).profile]
+    steps = [row.step for row in Run(folder).profile]
     assert [image.step for image in events.Images("profile/size")] == steps == [0, 1, 2, 5, 10, 12]
     assert [image.step for image in events.Images("profile/heat_map")] == [12]
     pixels = np.asarray(Image.open(io.BytesIO(events.Images("profile/size")[0].encoded_image_string)))
@@ -112,9 +113,11 @@ def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccu
 
 
 def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
-    rows = Run(folder).profile
-    for row in rows:
-        row["outputs"][0] |= {"norm": 0.0, "rms": 0.0, "zeros": row["outputs"][0]["count"]}
+    rows = []
+    for row in Run(folder).profile:
+        stem, *others = row.outputs
+        gone = stem.model_copy(update={"norm": 0.0, "rms": 0.0, "zeros": stem.count})
+        rows.append(row.model_copy(update={"outputs": [gone, *others]}))
     pictures = {}
     for name, drawn in (("healthy", Run(folder).profile), ("underflow", rows)):
         (tmp_path / name).mkdir()
@@ -133,21 +136,17 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: Path) -> None:
     record = Run(folder)
-    board = TensorBoardWriter(
-        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0
-    )
+    board = TensorBoardWriter(tmp_path, CONFIG, record.manifest.layers, data="crayons (drawn)", purge_step=0)
     for row in record.metrics:
         board.row(row)
     for row in record.profile:
         board.profile(row)
     board.close()
     (tmp_path / "profile.jsonl").write_bytes((folder / "profile.jsonl").read_bytes())
-    board = TensorBoardWriter(
-        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8
-    )
-    for row in (row for row in record.metrics if row["step"] >= 8):
+    board = TensorBoardWriter(tmp_path, CONFIG, record.manifest.layers, data="crayons (drawn)", purge_step=8)
+    for row in (row for row in record.metrics if row.step >= 8):
         board.row(row)
-    for row in (row for row in record.profile if row["step"] >= 8):
+    for row in (row for row in record.profile if row.step >= 8):
         board.profile(row)
     board.close()
     events = read(tmp_path)
@@ -163,5 +162,5 @@ def test_a_row_is_one_event(folder: Path) -> None:
     (path,) = folder.glob("events.out.tfevents.*")
     steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
     record = Run(folder)
-    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    rows = [row.step for row in (*record.metrics, *record.profile)]
     assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start

@@ -6,7 +6,7 @@ from typing import Literal
 from resexp.config import Config, differing_keys, write
 from resexp.errors import ResourceError, RunFolderError, UsageError
 from resexp.records.files import disk_errors
-from resexp.records.run import Run, read_json
+from resexp.records.run import Run, read_folder_manifest
 
 Admission = Literal["new", "resume", "finished"]
 
@@ -20,7 +20,7 @@ def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
         _refuse_foreign(folder, "run", write(config).encode())
         return "new"
     run = Run(folder)
-    began_with = run.manifest["config_digest"]
+    began_with = run.manifest.config_digest
     if differences := differing_keys(run.config, config):
         keys = ", ".join(f"{key} ({old!r} there, {new!r} asked)" for key, old, new in differences)
         raise RunFolderError(f"{folder}: holds another experiment: {keys}; choose another --name")
@@ -48,7 +48,7 @@ def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
         asked = ranks
     if not (folder / "manifest.json").exists():
         return asked or 1
-    began_with = Run(folder).manifest["execution"].get("devices", 1)
+    began_with = Run(folder).manifest.execution.devices
     if asked not in (None, began_with):
         raise ResourceError(
             f"{folder}: began with --devices {began_with}, {asked} asked; bits would differ: "
@@ -66,14 +66,12 @@ def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
     if not manifest.exists():
         _refuse_foreign(folder, kind)
         return
-    found = read_json(manifest)
-    if found.get("kind") != kind:
+    found = read_folder_manifest(manifest)
+    if found.kind != kind:
+        raise RunFolderError(f"{folder}: holds {named(found.kind)}, not {named(kind)}; choose another --name")
+    if question is not None and found.question != question:
         raise RunFolderError(
-            f"{folder}: holds {named(found.get('kind'))}, not {named(kind)}; choose another --name"
-        )
-    if question is not None and found.get("question") != question:
-        raise RunFolderError(
-            f"{folder}: holds what another command measured ({found.get('command')}); choose another --name"
+            f"{folder}: holds what another command measured ({found.command}); choose another --name"
         )
 
 

@@ -67,8 +67,8 @@ def lines_of(
     Those are the seeds that diverged, got stuck or have not ended, as long as there are others in their arm.
     """
     lines: list[Line | None] = []
-    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
-        own = [(entry.row["fate"], pick(curves)) for entry, curves in read if entry.row["arm"] == arm]
+    for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
+        own = [(entry.run.fate, pick(curves)) for entry, curves in read if entry.run.arm == arm]
         fates = [fate for fate, _ in own]
         main = "finished" if "finished" in fates else fates[0]
         label = arm if main == "finished" else f"{arm} ({main})"
@@ -106,7 +106,7 @@ def seeds_words(lines: Sequence[Line]) -> str:
 
 
 def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
-    classes = next((entry.manifest["data"]["num_classes"] for entry, _ in read if entry.manifest), 0)
+    classes = next((entry.began.data.num_classes for entry, _ in read if entry.began), 0)
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
@@ -147,8 +147,8 @@ def _frames(
 
 def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
     grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
-    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
-        own = [(entry, curves) for entry, curves in read if entry.row["arm"] == arm]
+    for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
+        own = [(entry, curves) for entry, curves in read if entry.run.arm == arm]
         columns = {step: found[0] for step in steps if (found := _profile(own, step))}
         if columns:
             # A layer that was not finite at some step has no size there, and stays blank.
@@ -184,7 +184,7 @@ def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:
     """One line an arm, of all seeds that were probed then: like T, whether they learned or not."""
     arms: dict[str, list[Curve]] = {}
     for entry, curves in read:
-        arms.setdefault(entry.row["arm"], []).append(curves.transport.get(step, {}))
+        arms.setdefault(entry.run.arm, []).append(curves.transport.get(step, {}))
     lines = (line(arm, arm, profiles, geometric=True) for arm, profiles in arms.items())
     return [found for found in lines if found is not None]
 

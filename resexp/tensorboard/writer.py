@@ -8,7 +8,6 @@ import io
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -17,7 +16,8 @@ from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
-from resexp.records.run import read_lines
+from resexp.records.run import read_profile
+from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
@@ -36,40 +36,43 @@ class TensorBoardWriter:
         self._config = config
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
-        self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
+        self._profile = [row for row in read_profile(folder / "profile.jsonl") if row.step < purge_step]
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
             self._events.summaries(0, *opening(config, data))
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def row(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
         marks: list[Summary] = []
-        if row["kind"] == "step":
-            scalars |= {"Loss/train": row["loss"], "learning_rate": row["lr"]}
-            norms = row.get("gradient_norm", [])
+        if isinstance(row, StepRow):
+            scalars |= {"Loss/train": row.loss, "learning_rate": row.lr}
+            norms = row.gradient_norm
             scalars |= dict(zip(self._tags, norms, strict=False))
             if norms:
                 scalars["gradient/total"] = sum(norm**2 for norm in norms) ** 0.5
                 if norms[-2]:
                     scalars["gradient/weights_first_over_last"] = norms[0] / norms[-2]
-        elif row["kind"] == "evaluation":
-            for key, value in row.items():
-                name, _, quantity = key.rpartition("_")
-                if quantity in ("loss", "accuracy") and value is not None:
-                    scalars[f"{quantity.title()}/{'train_evaluated' if name == 'train' else name}"] = value
-            if row["step"] == self._config.optim.steps:
+        elif isinstance(row, EvaluationRow):
+            for images, quantity, value in row.scores():
+                name = "train_evaluated" if images == "train" else images
+                scalars[f"{quantity.title()}/{name}"] = value
+            if row.step == self._config.optim.steps:
                 marks = closing()
-        self._events.summaries(row["step"], *_drawn(scalars), *marks)
+        self._events.summaries(row.step, *_drawn(scalars), *marks)
 
-    def profile(self, row: Mapping[str, Any]) -> None:
-        """Draw a row of profile.jsonl."""
-        self._profile.append(dict(row))
-        pictures = [size_picture(self._profile[-1], self._config, self._data)]
+    def profile(self, row: ProfileRow | ProbeRow) -> None:
+        """Draw a row of profile.jsonl; of any probe but the gradient profile its numbers."""
+        if isinstance(row, ProbeRow):
+            numbers = {f"probe/{row.probe}/{key}": value for key, value in row.numbers().items()}
+            self._events.summaries(row.step, *_drawn(numbers))
+            return
+        self._profile.append(row)
+        pictures = [size_picture(row, self._config, self._data)]
         # A tenth of a second each: the one of all steps is drawn when it is complete.
-        if row["step"] == self._config.optim.steps:
+        if row.step == self._config.optim.steps:
             pictures.append(heat_picture(self._profile, self._config, self._data))
-        self._events.summaries(row["step"], *_drawn(profile_scalars(self._profile[-1])), *pictures)
+        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *pictures)
 
     def close(self) -> None:
         self._events.close()

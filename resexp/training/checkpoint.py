@@ -120,7 +120,7 @@ def load_net(folder: str | PathLike[str]) -> Network:
     if state is None or state["step"] != run.config.optim.steps:
         raise RunFolderError(f"{folder}: the checkpoint of its last step is missing or damaged")
     config = run.config
-    num_classes = run.manifest["data"]["num_classes"]
+    num_classes = run.manifest.data.num_classes
     net = build(seed=config.seed, num_classes=num_classes, **config.model.model_dump())
     net.take(state.get("average", state["net"]))
     return net.eval()

@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resexp.config import Config
 from resexp.data.batches import render, sample, unaugmented
@@ -15,6 +15,7 @@ from resexp.probes.gradient_profile import PROBES
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
+from resexp.records.schema import FaultRow, RunResult
 from resexp.records.summary import summarize
 from resexp.signals import Stop
 from resexp.training import checkpoint
@@ -112,7 +113,7 @@ def run(
     stop: Stop | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Train in `folder`, whose lock the caller holds, from its newest checkpoint on, and return result.json.
 
     `execution` (default: resolved from this run alone) counts for a run that starts; one that goes on obeys
@@ -139,7 +140,7 @@ def _run(
     stop: Stop,
     report: Callable[[Progress], None],
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> RunResult:
     alone = execution is None and not (folder / "manifest.json").exists()
     few = splits.train.first(config.optim.batch_size)
     execution = execution_of(config, folder, execution, group.here)
@@ -167,7 +168,7 @@ def _run(
         profile=Run(folder).profile,
         steps=config.optim.steps,
     )
-    write_json(folder / "result.json", result)  # last of all: whoever sees it has the whole run
+    write_json(folder / "result.json", result.to_json())  # last of all: whoever sees it has the whole run
     if fault:
         raise Diverged(diverged(folder, fault))
     return result
@@ -186,7 +187,7 @@ class _Backlog:
         self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
         self._written = -math.inf
 
-    def take(self, start: int, began: float, readings: Readings) -> dict[str, Any] | None:
+    def take(self, start: int, began: float, readings: Readings) -> FaultRow | None:
         """Take the readings of the steps from `start` on, and write those taken before; see `settle`.
 
         began: when these steps were begun, in seconds of `time.perf_counter`.
@@ -196,7 +197,7 @@ class _Backlog:
         self._waiting = (start, began, coming)
         return fault
 
-    def settle(self) -> dict[str, Any] | None:
+    def settle(self) -> FaultRow | None:
         """Write what was taken and is not written. Returns the fault row, the last one, if there is one."""
         if self._waiting is None:
             return None
@@ -223,7 +224,7 @@ def _train(
     timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
-) -> dict[str, Any] | None:
+) -> FaultRow | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
     steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
     clock = CheckpointClock(config.record.checkpoint_minutes)
@@ -282,14 +283,14 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, name, PROBES[name](engine.copy_of_net(), batch))
     return scores
 
 
-def diverged(folder: Path, fault: Mapping[str, Any]) -> str:
+def diverged(folder: Path, fault: FaultRow) -> str:
     """Return the line that tells of a fault row."""
-    where = f", first in {fault['layer']}" if fault["layer"] else ""
+    where = f", first in {fault.layer}" if fault.layer else ""
     return (
-        f"{folder}: diverged at step {fault['step']}, learning rate {fault['lr']:g}: "
-        f"{fault['what']}{where}; all records before it are kept. A smaller optim.lr may help"
+        f"{folder}: diverged at step {fault.step}, learning rate {fault.lr:g}: "
+        f"{fault.what}{where}; all records before it are kept. A smaller optim.lr may help"
     )
