@@ -490,7 +490,7 @@ CHANGES = [
     "optim.schedule.warmup_steps=1", "optim.schedule.warmup_factor=1", "run.device=cpu",
     "run.precision=float32", "run.compile=false", "run.threads=1", "run.kernels=torch",
     "record.gradient_norm=false", "record.probes=[]", "record.every=1",
-    "record.eval_every=1", "record.checkpoint_every=1",
+    "record.eval_every=1", "record.checkpoint_every=1", "record.checkpoint_minutes=1",
 ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ Losses = Mapping[str, BySeed]
 LEARNED_NATS = 0.5
 """A net has been trained enough to say if its loss beats guessing by this many nats."""
 RESOLVED = (0.2, 0.4)
-"""Nats: half-widths of a difference's interval in two trials of this set-up, five seeds, 300 and 500 steps.
+"""Nats: half-widths of a difference's interval in trials of this set-up, five seeds, 300 to 500 steps.
 
 At learning rate 0.1, with plateaus of any length near guessing, they were 0.5 to 0.6.
 """

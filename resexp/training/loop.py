@@ -80,6 +80,20 @@ def spans(config: Config, start: int = 0) -> Iterator[Span]:
         start = stop
 
 
+class CheckpointClock:
+    """Says when the last checkpoint, or the start, is longer ago than a run may lose."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self.restart()
+
+    def restart(self) -> None:
+        self._since = time.monotonic()
+
+    def overdue(self) -> bool:
+        return time.monotonic() - self._since >= self._seconds
+
+
 class Progress(NamedTuple):
     """How far a run is."""
 
@@ -213,33 +227,47 @@ def _train(
 ) -> FaultRow | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
     steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
-    for span in spans(config, engine.step):
+    clock = CheckpointClock(config.record.checkpoint_minutes)
+    should_pause = group.pause_on_any_rank(stop, clock.overdue)
+    for span in _spans_of(engine):
         if span.stop > span.start:
             began = time.perf_counter()
             group.broadcast(span.stop - span.start)
-            readings = engine.advance(span.stop - span.start, should_stop=group.stop_on_any_rank(stop))
+            readings = engine.advance(span.stop - span.start, should_stop=should_pause)
             if fault := backlog.take(span.start, began, readings):
                 return fault
-        due = span.evaluate or span.probe or span.checkpoint
-        if (due or not engine.execution.graphed) and (fault := backlog.settle()):
+        whole = engine.step == span.stop
+        looking = span.evaluate or span.probe or span.checkpoint
+        if (looking or not whole or not engine.execution.graphed) and (fault := backlog.settle()):
             return fault
-        scores = _look(span, engine, splits, logger) if engine.step == span.stop else {}
+        scores = _look(span, engine, splits, logger) if whole else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
             return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
         best = engine.step == logger.best_step and bool(scores)
-        if engine.step and (best or span.checkpoint or stopping):
+        due = (span.checkpoint and whole) or stopping or clock.overdue()
+        if engine.step and (best or due):
             if fault := backlog.settle():
                 return fault
             state = {**engine.state(), "journal": logger.state()}
-            for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
+            for kind in (["best"] if best else []) + (["step"] if due else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
+            if due:
+                clock.restart()
         if stopping and engine.step < steps:
             done = (
                 f"after step {engine.step} of {steps} and saved" if engine.step else "before its first step"
             )
             raise stop.error(f"{folder}: stopped {done}; add --resume auto to go on")
     return None
+
+
+def _spans_of(engine: Engine) -> Iterator[Span]:
+    """Yield spans from where the engine is on; after one that was cut short, the rest of it."""
+    for span in spans(engine.config, engine.step):
+        yield span
+        while engine.step < span.stop:
+            yield span._replace(start=engine.step)
 
 
 def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> dict[str, Scores]:
