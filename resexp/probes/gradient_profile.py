@@ -12,7 +12,7 @@ would be zero in float32 and may be in float64. Run it where subnormal numbers a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.config import Probe
 from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network
@@ -221,6 +220,3 @@ def _root(value: float | None) -> float | None:
 def _number(value: float) -> float | None:
     """Return the value, None where it is none: strict JSON knows neither NaN nor infinity."""
     return value if math.isfinite(value) else None
-
-
-PROBES: dict[Probe, Callable[[Network, Batch], Measured]] = {"gradient_profile": gradient_profile}

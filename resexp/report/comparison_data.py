@@ -15,7 +15,7 @@ from resexp.analysis.cells import DEPTH, INIT, NORM, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
 from resexp.records.run import Run, read_json
-from resexp.records.schema import ComparisonDocument, Manifest, OutputRow, RunRow, VerdictRow
+from resexp.records.schema import ComparisonDocument, Manifest, OutputRow, ProbeRow, RunRow, VerdictRow
 
 Curve = Mapping[float, float]
 """One seed: y by x."""
@@ -55,7 +55,8 @@ class Curves:
     """What is drawn of one run. Losses in nats and errors in percent by step; the rest by layer.
 
     transport: per probed step, the size of dE/dx at each output in units of the last one's. responses: std of
-    R(x) of each block at the last probe.
+    R(x) of each block at the last probe. probed: per number of a probe other than the gradient profile, as
+    "probe: key", its course over the steps.
     """
 
     loss: Curve
@@ -65,6 +66,7 @@ class Curves:
     test_error: Curve
     transport: Mapping[int, Curve]
     responses: Curve
+    probed: Mapping[str, Curve]
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,7 @@ def read_curves(entry: Entry) -> Curves | str:
             test_error={row.step: 100 * (1 - row.test_accuracy) for row in evaluations},
             transport={row.step: _transport(row.outputs) for row in run.profile},
             responses=_responses(run.profile[-1].outputs) if run.profile else {},
+            probed=_probed(run.probed),
         )
     except RECORD_DAMAGE as error:
         return _reason(error, entry.folder)
@@ -147,6 +150,14 @@ def _loss(run: Run) -> Curve:
     if run.result is not None:
         return dict(zip(run.result.curve.step, run.result.curve.loss, strict=True))
     return {row.step: row.loss for row in run.rows("step")}
+
+
+def _probed(rows: Sequence[ProbeRow]) -> dict[str, Curve]:
+    found: dict[str, dict[float, float]] = {}
+    for row in rows:
+        for key, value in row.numbers().items():
+            found.setdefault(f"{row.probe}: {key}", {})[row.step] = value
+    return dict(found)
 
 
 def _or_nan(loss: float | None) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
-from resexp.report.figures.curves import error_panel, loss_panel
+from resexp.report.figures.curves import error_panel, loss_panel, number_panel
 from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
 from resexp.report.figures.lines import Line, line
 from resexp.report.figures.svg import to_svg
@@ -50,7 +50,7 @@ def cell_pictures(cell: Cell, words: str, data: str, colours: Colours) -> CellPi
     about = " · ".join(filter(None, (words, data)))
     steps, frames = _frames(read, about, colours)
     return CellPictures(
-        training=list(_training(read, about, colours)),
+        training=[*_training(read, about, colours), *_probed(read, about, colours)],
         frames=frames,
         steps=steps,
         heat=list(_heat(read, steps, about)),
@@ -122,6 +122,16 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
         yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
+
+
+def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+    """A picture of each number that probes without pictures of their own measured."""
+    for name in dict.fromkeys(name for _, curves in read for name in curves.probed):
+        lines = lines_of(read, lambda curves, name=name: curves.probed.get(name, {}))
+        if lines:
+            text = f"{name} against step. {_course(lines, name)}"
+            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}")
+            yield figure(picture, f"{name}.", f"{about} · {seeds_words(lines)}.")
 
 
 def _frames(

@@ -11,7 +11,7 @@ from resexp.config import Config
 from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, ResourceError
-from resexp.probes.gradient_profile import PROBES
+from resexp.probes import probe
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
@@ -283,7 +283,7 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, name, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, name, probe(name)(engine.copy_of_net(), batch))
     return scores
 
 
