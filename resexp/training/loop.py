@@ -146,7 +146,7 @@ def _run(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     execution = execution_of(config, folder, execution, group.here)
-    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
+    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution).to_json())
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
