@@ -16,6 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
+from resexp.records.files import disk_errors
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_lines
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
@@ -37,6 +38,10 @@ class TensorBoardWriter:
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
+        if (
+            purge_step == 0
+        ):  # TensorBoard would hide the numbers of a run killed that early, and not its texts
+            _delete_events(folder)
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
             self._events.summaries(0, *opening(config, data))
@@ -75,6 +80,12 @@ class TensorBoardWriter:
 
     def close(self) -> None:
         self._events.close()
+
+
+def _delete_events(folder: Path) -> None:
+    for path in folder.glob("events.out.tfevents.*"):
+        with disk_errors(path):
+            path.unlink()
 
 
 class EventFile(AppendOnlyFile):
