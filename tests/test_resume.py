@@ -266,6 +266,27 @@ def test_tensorboard_shows_every_step_once_after_a_resume(splits: Splits, tmp_pa
     assert [event.value for event in shown.Scalars("Loss/train")] == pytest.approx(losses, rel=1e-6)
 
 
+def test_tensorboard_has_nothing_twice_after_a_kill_before_the_first_checkpoint(
+    splits: Splits, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny_config(**SHORT)
+    assert train(tmp_path, config, splits, until=1) is None
+    shutil.rmtree(tmp_path / "checkpoints")  # as if killed before it was saved
+    assert train(tmp_path, config, splits) is not None
+    shown = EventAccumulator(str(tmp_path)).Reload()
+    tags = shown.Tags()["tensors"]
+    assert len(tags) == 2  # the text and the custom scalars
+    for tag in tags:
+        steps = [event.step for event in shown.Tensors(tag)]
+        assert len(steps) == len(set(steps)), tag
+    paths = sorted(tmp_path.glob("events.out.tfevents.*"))
+    written = [EventAccumulator(str(path)).Reload() for path in paths]
+    for tag in tags:
+        assert sum(tag in each.Tags()["tensors"] for each in written) == 1, tag
+
+
 def test_changed_images_are_refused(splits: Splits, tmp_path: Path) -> None:
     stopped(tmp_path, splits)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

@@ -15,6 +15,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
+from resexp.records.files import disk_errors
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_profile
 from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
@@ -37,6 +38,9 @@ class TensorBoardWriter:
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_profile(folder / "profile.jsonl") if row.step < purge_step]
+        # TensorBoard would hide the numbers of a run killed that early, and not its texts.
+        if purge_step == 0:
+            _delete_events(folder)
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
             self._events.summaries(0, *opening(config, data))
@@ -80,6 +84,12 @@ class TensorBoardWriter:
 
 def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
     return [scalar(tag, value) for tag, value in scalars.items()]
+
+
+def _delete_events(folder: Path) -> None:
+    for path in folder.glob("events.out.tfevents.*"):
+        with disk_errors(path):
+            path.unlink()
 
 
 class EventFile(AppendOnlyFile):
