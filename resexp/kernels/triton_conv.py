@@ -1,18 +1,22 @@
 """3x3 convolutions, padding 1, in Triton: output, input gradient and weight gradient (implicit GEMM).
 
-Images lie channels last, so pixels that stand side by side are one run of memory. A row of every matrix product
-here is such a run: `abreast` = A output pixels side by side are computed from the A + 2 input pixels under them
-(stride 1), three rows of the image one below the other: three products
+Images lie channels last, so pixels that stand side by side are one run of memory. A row of every matrix
+product here is such a run: `abreast` = A output pixels side by side are computed from the A + 2 input pixels
+under them (stride 1), three rows of the image one below the other: three products
 
     [groups of A pixels, (A + 2) * C]  x  [(A + 2) * C, A * K]
 
-whose right side holds the kernel's weights at the places where input pixel i meets output pixel j, and zeros
-elsewhere. A = 2 reads 6 pixels a pixel instead of the 9 of one product a tap, and a stem of 3 channels fits too.
+whose right side holds the weights at the places where input pixel i meets output pixel j, and zeros elsewhere.
+A = 2 reads 6 pixels a pixel instead of the 9 of one product a tap, and a stem of 3 channels fits too.
 
-The weight gradient is the same products turned round, summed over the pixels: every program sums its share of the
-batch into float32, a second kernel sums the shares in a fixed order, so the same input gives the same bits.
+The weight gradient is the same products turned round, summed over the pixels: every program sums its share of
+the batch into float32, a second kernel sums the shares in a fixed order, so the same input gives the same bits.
 Weights are read as they are (float32 masters) and rounded to the images' type inside; sums are float32.
 """
+
+# Triton compiles the kernels itself, in a dialect whose ranges, launch options and constant branches pyright
+# does not know.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnbound=false
 
 from dataclasses import dataclass
 
@@ -20,7 +24,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.nn import functional as F
 
 
 @triton.jit
@@ -108,7 +111,7 @@ def _convolve_stepwise(
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """As `_convolve`, TAKE input pixels a step in a pipelined loop: for many channels, whose weights are large."""
+    """As `_convolve`, TAKE input pixels a step in a pipelined loop: for many channels, with large weights."""
     SPAN: tl.constexpr = STRIDE * (ABREAST - 1) + 3
     STEPS: tl.constexpr = (SPAN + TAKE - 1) // TAKE
     depth = tl.arange(0, DEPTH)
@@ -130,10 +133,7 @@ def _convolve_stepwise(
         there &= (top + row >= 0)[:, None] & (top + row < H)[:, None]
         tap = i[:, None] - STRIDE * j[None, :]
         meets = (tap >= 0) & (tap < 3) & inside[:, None] & (k < K)[None, :]
-        if FLIP:
-            corner = (2 - tap) * w_column + (2 - row) * w_row
-        else:
-            corner = tap * w_column + row * w_row
+        corner = (2 - tap) * w_column + (2 - row) * w_row if FLIP else tap * w_column + row * w_row
         xs = tl.load(source + (row * W + first) * C, mask=there, other=0)
         ws = tl.load(w + (k[None, :] * w_out + c[:, None] * w_in) + corner, mask=meets, other=0)
         total = tl.dot(xs, ws.to(x.dtype.element_ty), total, input_precision="ieee")
@@ -160,7 +160,7 @@ def _spread(
     C_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The input gradient at stride 2: pixel (2a + r, 2b + s) of dx meets dy (a + p, b + q) in tap 1 + r - 2p."""
+    """The input gradient at stride 2: row 2a + r of dx meets row a + p of dy in tap 1 + r - 2p; columns too."""
     depth = tl.arange(0, DEPTH)
     i, k = depth // K, depth % K
     width = tl.arange(0, 2 * ABREAST * C_BLOCK)
@@ -193,7 +193,9 @@ def _spread(
 def _store_share(shares, total, share, row, i, c, j, k, inside, C, K, STRIDE):
     """One row of the kernel's gradient, into shares [P * ABREAST, K, 3, 3, C]."""
     tap = i[:, None] - STRIDE * j[None, :]
-    target = shares + (share + j)[None, :] * (K * 9 * C) + k[None, :] * (9 * C) + (row * 3 + tap) * C + c[:, None]
+    target = (
+        shares + (share + j)[None, :] * (K * 9 * C) + k[None, :] * (9 * C) + (row * 3 + tap) * C + c[:, None]
+    )
     tl.store(target, total, mask=(tap >= 0) & (tap < 3) & inside[:, None] & (k < K)[None, :])
 
 
@@ -289,7 +291,7 @@ class OutputPlan:
 
 @dataclass(frozen=True)
 class WeightPlan:
-    """How `_weigh` cuts a batch: `shares` shares of the pixels, each of them cut by rows and columns of the kernel."""
+    """How `_weigh` cuts a batch: into shares of the pixels, these by rows and columns of the weight."""
 
     abreast: int
     block: int
@@ -299,6 +301,8 @@ class WeightPlan:
     stages: int = 1
     k_block: int | None = None
     take: int | None = None
+    sum_block: int = 16
+    """Weights a program of the summing kernel."""
 
 
 def _power(n: int) -> int:
@@ -376,8 +380,12 @@ def weight_gradient(x: Tensor, dy: Tensor, stride: int, plan: WeightPlan) -> Ten
     N, C, H, W = x.shape
     _, K, HO, WO = dy.shape
     last = torch.channels_last
-    if WO % plan.abreast or not (x.is_contiguous(memory_format=last) and dy.is_contiguous(memory_format=last)):
-        raise ValueError(f"{plan} does not fit images {tuple(x.shape)} with strides {x.stride()}, {dy.stride()}")
+    if WO % plan.abreast or not (
+        x.is_contiguous(memory_format=last) and dy.is_contiguous(memory_format=last)
+    ):
+        raise ValueError(
+            f"{plan} does not fit images {tuple(x.shape)} with strides {x.stride()}, {dy.stride()}"
+        )
     groups = N * HO * WO // plan.abreast
     k_block = plan.k_block or max(triton.next_power_of_2(K), -(-16 // plan.abreast))
     span = stride * (plan.abreast - 1) + 3
@@ -407,13 +415,12 @@ def weight_gradient(x: Tensor, dy: Tensor, stride: int, plan: WeightPlan) -> Ten
         STAGES=plan.stages,
         num_warps=plan.warps,
     )
-    return summed(partial)
+    return summed(partial, plan.sum_block)
 
 
-def summed(partial: Tensor) -> Tensor:
+def summed(partial: Tensor, block: int) -> Tensor:
     """Shares [P, K, 3, 3, C] to their sum, [K, C, 3, 3], channels last."""
     out = torch.empty_like(partial[0])
     size, shares = out.numel(), partial.shape[0]
-    block = 16 if size < 16384 else 32 if size < 32768 else 64
     _sum_shares[(triton.cdiv(size, block),)](partial, out, size, shares, CHUNK=64, BLOCK=block, num_warps=4)
     return out.permute(0, 3, 1, 2)
