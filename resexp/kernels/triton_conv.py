@@ -6,17 +6,17 @@ under them (stride 1), three rows of the image one below the other: three produc
 
     [groups of A pixels, (A + 2) * C]  x  [(A + 2) * C, A * K]
 
-whose right side holds the weights at the places where input pixel i meets output pixel j, and zeros elsewhere.
+whose right side holds the weights where input pixel i meets output pixel j, and zeros elsewhere.
 A = 2 reads 6 pixels a pixel instead of the 9 of one product a tap, and a stem of 3 channels fits too.
 
 The weight gradient is the same products turned round, summed over the pixels: every program sums its share of
-the batch into float32, a second kernel sums the shares in a fixed order, so the same input gives the same bits.
+the batch into float32, a second kernel sums the shares in a fixed order: the same input, the same bits.
 Weights are read as they are (float32 masters) and rounded to the images' type inside; sums are float32.
 """
 
 # Triton compiles the kernels itself, in a dialect whose ranges, launch options and constant branches pyright
 # does not know.
-# pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnbound=false
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnboundVariable=false
 
 from dataclasses import dataclass
 
@@ -160,7 +160,7 @@ def _spread(
     C_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The input gradient at stride 2: row 2a + r of dx meets row a + p of dy in tap 1 + r - 2p; columns too."""
+    """The input gradient at stride 2: row 2a + r of dx meets row a + p of dy in tap 1 + r - 2p."""
     depth = tl.arange(0, DEPTH)
     i, k = depth // K, depth % K
     width = tl.arange(0, 2 * ABREAST * C_BLOCK)
