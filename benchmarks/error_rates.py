@@ -3,7 +3,7 @@
     .venv/bin/python -m benchmarks.error_rates            # a minute or two
     .venv/bin/python -m benchmarks.error_rates --num 100  # a glance
 
-Two questions put to `compare` itself, with runs drawn at random instead of trained. Of whole comparisons
+Two questions put to `compare_runs` itself, with runs drawn at random instead of trained. Of whole comparisons
 between two equal arms, at several depths, how many say any word of difference? At most 5% are promised. And a
 difference that is there, so many standard deviations of the paired differences large, how often is it found?
 """
@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resexp.findings.cells import RunSummary
-from resexp.findings.comparison import compare
-from resexp.findings.differences import Difference
+from resexp.analysis.cells import RunSummary
+from resexp.analysis.contrasts import Difference
+from resexp.analysis.verdicts import compare_runs
 
 DEPTHS = (20, 32, 44, 56)
 SHARED_SPREAD = 0.05
@@ -64,14 +64,14 @@ def draw_runs(
 def num_with_a_word(num: int, num_seeds: int, seed: int, depths: Sequence[int] = DEPTHS) -> int:
     """Return how many of `num` whole comparisons of two equal arms say any word of difference."""
     rng = np.random.default_rng(seed)
-    comparisons = (compare(draw_runs(rng, num_seeds, depths, effect=0)) for _ in range(num))
+    comparisons = (compare_runs(draw_runs(rng, num_seeds, depths, effect=0)) for _ in range(num))
     return sum(any(d.word in ("lower", "higher") for d in found.differences) for found in comparisons)
 
 
 def one_cell(num: int, num_seeds: int, seed: int, effect: float) -> list[Difference]:
     """Return the tested difference of each of `num` comparisons of one cell."""
     rng = np.random.default_rng(seed)
-    return [compare(draw_runs(rng, num_seeds, (56,), effect)).differences[0] for _ in range(num)]
+    return [compare_runs(draw_runs(rng, num_seeds, (56,), effect)).differences[0] for _ in range(num)]
 
 
 def num_found(differences: Sequence[Difference]) -> int:

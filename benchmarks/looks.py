@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from resexp.findings.comparison import compare
-from resexp.findings.reading import summary_of
-from resexp.records.folder import write_json
+from resexp.analysis.cells import summary_of
+from resexp.analysis.verdicts import compare_runs
+from resexp.records.files import write_json
 from resexp.records.run import Run, scan
-from resexp.views.report import write_report
-from resexp.views.tables import run_rows
+from resexp.report.comparison_page import write_report
+from resexp.report.tables import run_rows
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:
@@ -39,7 +39,7 @@ def looks(folder: Path) -> dict[str, dict[str, float]]:
 
     def compare_all() -> None:
         runs = [summary_of(Run(place), arm=place.name.split("-")[0], beside=folder) for place in places]
-        write_json(folder / "comparison.json", compare(runs).to_json())
+        write_json(folder / "comparison.json", compare_runs(runs).to_json())
 
     write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
     return {

@@ -18,13 +18,13 @@ import torch
 
 from benchmarks.results import record, spread
 from resexp.config import Config
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits, load
-from resexp.probes.profile import gradient_profile
-from resexp.training.calendar import probed_steps
-from resexp.training.dashboards import size_picture
+from resexp.probes.gradient_profile import gradient_profile
+from resexp.tensorboard.dashboard import size_picture
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve
+from resexp.training.loop import probed_steps
 
 QUICK_LOOK_STEPS = 150
 MEASURED_AGAINST = {"cpu": ("the quick look", QUICK_LOOK_STEPS), "cuda": ("the paper's schedule", 64_000)}
@@ -54,7 +54,7 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
     configs = {name: config_of(depth, name == "with norms") for name in ("without norms", "with norms")}
     execution = resolve(configs["with norms"].run, num_images=QUICK_LOOK_STEPS * 128)
     engines = {name: Engine(config, splits.train, execution) for name, config in configs.items()}
-    batch = render(engines["with norms"].train, in_place(sample(len(splits.train.labels), 128)))
+    batch = render(engines["with norms"].train, unaugmented(sample(len(splits.train.labels), 128)))
     for engine in engines.values():
         engine.advance(2)
     gradient_profile(engines["with norms"].copy_of_net(), batch)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from resexp import __version__
+from resexp._version import __version__
 from resexp.training.execution import usable_cores
 
 PLACE = Path(__file__).parent / "results"

@@ -7,20 +7,29 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from resexp.analysis.gradient_ratio import GradientWord
 from resexp.claims import activation
-from resexp.claims.activation import CONTROL, DEPTH, MODELS, PROBE, WIDTH, answer, best_rate, cures
-from resexp.claims.brief import drawings
+from resexp.claims.activation import (
+    _CONTROL,
+    _DEPTH,
+    _PROBE,
+    _WIDTH,
+    MODELS,
+    activation_answer,
+    best_rate,
+    cures,
+)
+from resexp.claims.small_training import drawings
 from resexp.data.batches import sample
-from resexp.findings.verdict import Word
-from resexp.nets.network import build
+from resexp.models.resnet import build
 
 
 def test_ratio_is_that_of_the_gradients_autograd_keeps():
     images = drawings().train
     model = MODELS["sigmoid, Xavier: residual, pre"]
-    chosen = sample(len(images.labels), PROBE)
+    chosen = sample(len(images.labels), _PROBE)
     x = (images.images[chosen].float() - images.mean) / images.std
-    net = build(seed=3, num_classes=10, depth=DEPTH, width=WIDTH, **model).double()
+    net = build(seed=3, num_classes=10, depth=_DEPTH, width=_WIDTH, **model).double()
     outputs = [net.stem(x.double())]
     for _, block in net.blocks():
         outputs.append(block(outputs[-1]))
@@ -34,9 +43,9 @@ def test_best_rate_is_no_diverged_one():
     assert best_rate({0.01: math.inf, 0.05: math.nan, 0.25: 2.3}) == 0.25
 
 
-def words(*, vanishing: Iterable[str] = (), healthy: Iterable[str] = ()) -> dict[str, Word]:
+def words(*, vanishing: Iterable[str] = (), healthy: Iterable[str] = ()) -> dict[str, GradientWord]:
     """The words if the article were right in all, but for these nets."""
-    found: dict[str, Word] = dict.fromkeys(MODELS, "healthy")
+    found: dict[str, GradientWord] = dict.fromkeys(MODELS, "healthy")
     for name in ("sigmoid, Xavier: plain", "tanh, Xavier: plain", *vanishing):
         found[name] = "vanishing"
     for name in healthy:
@@ -46,24 +55,26 @@ def words(*, vanishing: Iterable[str] = (), healthy: Iterable[str] = ()) -> dict
 
 def test_answer_is_the_articles_only_if_every_cure_works():
     remedies = list(cures(words()))
-    assert CONTROL not in remedies
-    assert answer(words()) == "holds"
-    assert answer(words(vanishing=["ReLU, PyTorch's init: plain"])) == "holds only if"
-    assert answer(words(healthy=["tanh, Xavier: plain"])) == "holds only if"
-    assert answer(words(vanishing=remedies)) == "does not hold"
-    assert answer(words(healthy=["sigmoid, Xavier: plain", "tanh, Xavier: plain"])) == "does not hold"
-    unsaid: dict[str, Word] = dict.fromkeys(MODELS, "one seed")
-    assert answer(unsaid) == "not resolved"
+    assert _CONTROL not in remedies
+    assert activation_answer(words()) == "holds"
+    assert activation_answer(words(vanishing=["ReLU, PyTorch's init: plain"])) == "holds only if"
+    assert activation_answer(words(healthy=["tanh, Xavier: plain"])) == "holds only if"
+    assert activation_answer(words(vanishing=remedies)) == "does not hold"
+    assert (
+        activation_answer(words(healthy=["sigmoid, Xavier: plain", "tanh, Xavier: plain"])) == "does not hold"
+    )
+    unsaid: dict[str, GradientWord] = dict.fromkeys(MODELS, "one seed")
+    assert activation_answer(unsaid) == "not resolved"
 
 
 def test_every_net_is_probed_and_trained(monkeypatch: pytest.MonkeyPatch):
     images = drawings()
     few = images.train._replace(images=images.train.images[:64], labels=images.train.labels[:64])
     monkeypatch.setattr(activation, "drawings", lambda: images._replace(train=few))
-    monkeypatch.setattr(activation, "OPTIM", {"steps": 1, "batch_size": 8})
-    monkeypatch.setattr(activation, "RATES", (0.01, 0.1))
-    monkeypatch.setattr(activation, "DEPTH", 8)
-    monkeypatch.setattr(activation, "WIDTH", 4)
+    monkeypatch.setattr(activation, "_OPTIM", {"steps": 1, "batch_size": 8})
+    monkeypatch.setattr(activation, "_RATES", (0.01, 0.1))
+    monkeypatch.setattr(activation, "_DEPTH", 8)
+    monkeypatch.setattr(activation, "_WIDTH", 4)
     done: list[float] = []
     finding = activation.claim([0], done.append)
     assert done == sorted(done)

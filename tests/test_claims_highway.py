@@ -7,15 +7,24 @@ import torch
 from torch.nn import functional as F
 
 from resexp.claims.finding import Measurement
-from resexp.claims.highway import CLEAR, NETS, Passage, exact_share, highway, judge, noise, transmission
-from resexp.nets.network import build
+from resexp.claims.highway import (
+    _NETS,
+    CLEAR,
+    Passage,
+    exact_share,
+    highway,
+    judge_highway,
+    noise_batch,
+    transmission,
+)
+from resexp.models.resnet import build
 
 TINY = {"depth": 20, "width": 4}
 """Three blocks a stage."""
 
 
 def test_a_clear_shortcut_passes_every_bit() -> None:
-    passages = highway(0, NETS[CLEAR], **TINY)
+    passages = highway(0, _NETS[CLEAR], **TINY)
     assert exact_share(passages) == 100
     assert transmission(passages, True) == 1.0
     assert [p.same_shape for p in passages] == [True] * 3 + [False, True, True] * 2
@@ -37,7 +46,7 @@ def test_a_relu_passes_what_lies_where_the_sum_is_positive() -> None:
 
     # The same loss through the net itself: of its gradient at the last sum only the positive pixels count.
     net = build(seed=2, num_classes=10, kind="residual", **TINY).double()
-    images, labels = noise(2)
+    images, labels = noise_batch(2)
     x = net.stem(images)
     for _, block in net.blocks():
         x = block(x)
@@ -55,7 +64,7 @@ def test_a_sigmoid_passes_at_most_a_quarter() -> None:
 
 
 def test_a_halving_block_reaches_a_quarter_of_the_pixels() -> None:
-    strided = [p for p in highway(0, NETS[CLEAR], **TINY) if not p.same_shape]
+    strided = [p for p in highway(0, _NETS[CLEAR], **TINY) if not p.same_shape]
     assert [p.reach for p in strided] == [0.25, 0.25]
     assert all(p.transmission < 1 for p in strided)
 
@@ -81,12 +90,14 @@ def test_the_answer_follows_the_intervals() -> None:
         return Measurement("", 0.5, interval, n, "x")
 
     exactly = Measurement("", 100.0, (100.0, 100.0), 5, "%")
-    left = {name: of((0.1, 0.9)) for name in NETS}
-    shrink = {name: of((1.0, 1.0) if name == CLEAR else (0.4, 0.6)) for name in NETS}
-    assert judge(exactly, 9, shrink, of((0.4, 0.6)), left)[0] == "holds only if"
-    wide = {name: of((0.4, 1.2)) for name in NETS}
-    assert judge(exactly, 9, wide, of((0.4, 0.6)), left)[0] == "holds"
+    left = {name: of((0.1, 0.9)) for name in _NETS}
+    shrink = {name: of((1.0, 1.0) if name == CLEAR else (0.4, 0.6)) for name in _NETS}
+    assert judge_highway(exactly, 9, shrink, of((0.4, 0.6)), left)[0] == "holds only if"
+    wide = {name: of((0.4, 1.2)) for name in _NETS}
+    assert judge_highway(exactly, 9, wide, of((0.4, 0.6)), left)[0] == "holds"
     short = Measurement("", 90.0, (80.0, 99.0), 5, "%")
-    assert judge(short, 9, shrink, of((0.4, 0.6)), left)[0] == "does not hold"
+    assert judge_highway(short, 9, shrink, of((0.4, 0.6)), left)[0] == "does not hold"
     one = Measurement("", 100.0, None, 1, "%")
-    assert judge(one, 9, {name: of(None, 1) for name in NETS}, of(None, 1), left)[0] == "not resolved"
+    assert (
+        judge_highway(one, 9, {name: of(None, 1) for name in _NETS}, of(None, 1), left)[0] == "not resolved"
+    )

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from resexp.claims.fitting import ARMS, PLAIN, RESIDUAL, ZERO
+from resexp.analysis.statistics import DifferenceWord
 from resexp.claims.identity import (
     CASES,
     CHANNELS,
@@ -13,13 +13,13 @@ from resexp.claims.identity import (
     SAME,
     TARGETS,
     UNRELATED,
-    answer_of,
     blocks,
+    identity_answer,
     missed,
-    noise,
+    noise_images,
     teacher,
 )
-from resexp.findings.statistics import Word
+from resexp.claims.stacked_training import BLOCK_ARMS, PLAIN, RESIDUAL, ZERO
 
 
 def copying(block: nn.Module, lift: float) -> None:
@@ -31,7 +31,7 @@ def copying(block: nn.Module, lift: float) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_an_exact_identity_misses_nothing(case: tuple) -> None:
-    x = noise(0, "test", num=4, signed=case[2])
+    x = noise_images(0, "test", num=4, signed=case[2])
     made = blocks(ZERO, 0, case[1])(x)
     assert missed(made[None], x[None]) == [0.0]
     assert missed(torch.zeros_like(x)[None], x[None]) == [1.0]
@@ -40,7 +40,7 @@ def test_an_exact_identity_misses_nothing(case: tuple) -> None:
 def test_a_plain_block_with_biases_can_copy_signed_inputs() -> None:
     block = blocks(PLAIN, 0, 1)
     copying(block.get_submodule("0"), 1.0)
-    x = noise(0, "test", num=4, signed=True)
+    x = noise_images(0, "test", num=4, signed=True)
     assert missed(block(x)[None].detach(), x[None])[0] < 1e-12
 
 
@@ -50,7 +50,7 @@ def test_a_residual_block_can_copy_backwards() -> None:
     with torch.no_grad():
         block.get_parameter("0.conv2.weight").mul_(-2)
         block.get_parameter("0.conv2.bias").mul_(-2)
-    x = noise(0, "test", num=4, signed=True)
+    x = noise_images(0, "test", num=4, signed=True)
     assert missed(block(x)[None].detach(), -x[None])[0] < 1e-12
 
 
@@ -62,7 +62,7 @@ def test_missed_is_a_part_of_the_targets_square_for_each_seed() -> None:
 
 @pytest.mark.parametrize("signed", [True, False])
 def test_inputs_keep_to_their_bounds_and_the_teachers_answers_are_as_large(signed: bool) -> None:
-    x = noise(5, "test", num=64, signed=signed)
+    x = noise_images(5, "test", num=64, signed=signed)
     assert float(x.max()) <= 1
     assert float(x.min()) < -0.99 if signed else float(x.min()) >= 0
     taught = teacher(5, signed)(x)
@@ -75,14 +75,14 @@ def test_inputs_keep_to_their_bounds_and_the_teachers_answers_are_as_large(signe
 
 
 def test_a_teacher_is_not_one_of_the_learners_shape_and_repeats() -> None:
-    x = noise(1, "test", num=2, signed=True)
+    x = noise_images(1, "test", num=2, signed=True)
     assert torch.equal(teacher(1, True)(x), teacher(1, True)(x))
     assert not torch.equal(teacher(1, True)(x), teacher(2, True)(x))
 
 
 @pytest.mark.parametrize("num_blocks", [1, 4])
 def test_arms_have_the_same_parameters(num_blocks: int) -> None:
-    counts = {sum(p.numel() for p in blocks(arm, 0, num_blocks).parameters()) for arm in ARMS}
+    counts = {sum(p.numel() for p in blocks(arm, 0, num_blocks).parameters()) for arm in BLOCK_ARMS}
     assert counts == {num_blocks * 2 * (CHANNELS * CHANNELS * 9 + CHANNELS)}
 
 
@@ -99,11 +99,11 @@ def test_arms_have_the_same_parameters(num_blocks: int) -> None:
     ],
 )
 def test_the_answer_follows_the_words(
-    same: tuple[Word | None, ...], others: Word | None, answer: str
+    same: tuple[DifferenceWord | None, ...], others: DifferenceWord | None, answer: str
 ) -> None:
-    words: dict[tuple[str, str], Word | None] = {
+    words: dict[tuple[str, str], DifferenceWord | None] = {
         ("one", SAME): same[0],
         ("four", SAME): same[1],
         ("one", OPPOSITE): others,
     }
-    assert answer_of(words) == answer
+    assert identity_answer(words) == answer

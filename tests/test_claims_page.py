@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from resexp.claims.catalogue import CLAIMS, SEEDS, chosen
-from resexp.claims.finding import Answer, Finding, Measurement, Picture
-from resexp.claims.over_seeds import differences, shown
-from resexp.claims.study import write_finding
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, mean_text, paired_differences
+from resexp.claims.registry import CLAIMS, SEEDS, chosen
+from resexp.claims.runner import write_finding
 from resexp.errors import UsageError
 from resexp.records.run import read_json
-from resexp.views.claims_page import SIGNS, write_page
-from resexp.views.claims_table import claims_table, measured, number
-from resexp.views.figures.style import panel
+from resexp.report.claims_page import SIGNS, write_page
+from resexp.report.figures.style import panel
+from resexp.report.formatting import measured, number
+from resexp.report.terminal import claims_table
 
 
 def finding(name: str, answer: Answer = "holds", **changes: object) -> Finding:
@@ -108,7 +108,7 @@ def test_the_table_names_claim_measurement_interval_n_and_answer(tmp_path: Path)
 def test_numbers_have_three_digits(value: float, text: str) -> None:
     assert number(value) == text
     assert float(text) == pytest.approx(value, rel=5e-3)
-    assert shown([value]) == text
+    assert mean_text([value]) == text
     assert measured({"mean": value, "interval": None, "unit": "of x"}) == f"{text} of x"
 
 
@@ -126,14 +126,14 @@ def test_every_claim_has_its_seeds() -> None:
 
 def test_words_need_five_pairs_and_are_corrected_for_their_number() -> None:
     low, high = {s: 1.0 + 0.01 * s for s in range(5)}, {s: 2.0 + 0.02 * s for s in range(5)}
-    found = differences({"a": (low, high), "b": (high, low), "c": (low, low)})
+    found = paired_differences({"a": (low, high), "b": (high, low), "c": (low, low)})
     assert [word for _, word in found.values()] == ["lower", "higher", "not resolved"]
-    few = differences({"a": ({s: low[s] for s in range(4)}, high)})
+    few = paired_differences({"a": ({s: low[s] for s in range(4)}, high)})
     assert few["a"][1] is None
     assert few["a"][0].mean == pytest.approx(-1.015)
     # Alone this difference deserves its word; among twenty it does not.
     noisy = {s: 1.0 + (0.02, 0.1, 0.05, 0.12, 0.06)[s] for s in range(5)}
     level = dict.fromkeys(range(5), 1.0)
-    assert differences({0: (noisy, level)})[0][1] == "higher"
-    many = differences(dict.fromkeys(range(20), (noisy, level)))
+    assert paired_differences({0: (noisy, level)})[0][1] == "higher"
+    many = paired_differences(dict.fromkeys(range(20), (noisy, level)))
     assert {word for _, word in many.values()} == {"not resolved"}

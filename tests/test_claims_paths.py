@@ -9,17 +9,17 @@ from torch import Tensor
 
 from resexp.claims.finding import Measurement
 from resexp.claims.paths import (
+    _NETS,
     MAIN,
-    NETS,
     folded_net,
     gradients_by_length,
-    judge,
+    judge_paths,
     mean_length,
     path_shares,
     projection_shares,
 )
-from resexp.nets.network import build
-from resexp.probes.profile import Folded
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import Folded
 
 TINY = {"depth": 14, "width": 4}
 """Two blocks a stage: 2^6 paths."""
@@ -33,9 +33,9 @@ def walk(blocks: list[Folded], path: tuple[int, ...], g: Tensor) -> Tensor:
     return g
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", _NETS)
 def test_each_length_is_the_sum_over_its_paths(net: str) -> None:
-    blocks, g_last = folded_net(3, NETS[net], **TINY)
+    blocks, g_last = folded_net(3, _NETS[net], **TINY)
     expected: dict[int, Tensor] = {}
     for path in itertools.product((0, 1), repeat=len(blocks)):
         length = sum(path)
@@ -46,13 +46,13 @@ def test_each_length_is_the_sum_over_its_paths(net: str) -> None:
         torch.testing.assert_close(part, expected[length], rtol=1e-9, atol=1e-12 * float(g_last.abs().max()))
 
 
-@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("net", _NETS)
 def test_the_lengths_add_up_to_what_backward_gives(net: str) -> None:
-    blocks, g_last = folded_net(0, NETS[net], **TINY)
+    blocks, g_last = folded_net(0, _NETS[net], **TINY)
     whole = torch.stack(gradients_by_length(blocks, g_last)).sum(0)
 
     # The same weights, images and labels through the net itself, nothing folded.
-    model = build(seed=0, num_classes=10, kind="residual", **{**TINY, **NETS[net]}).double()
+    model = build(seed=0, num_classes=10, kind="residual", **{**TINY, **_NETS[net]}).double()
     x = blocks[0].into_branch.detach().clone().requires_grad_()
     out = x
     for _, block in model.blocks():
@@ -94,18 +94,18 @@ def test_the_answer_needs_the_whole_interval(
     def of(interval: tuple[float, float] | None) -> Measurement:
         return Measurement("", 97.0 if interval is None else sum(interval) / 2, interval, 5, "%")
 
-    measured = {name: of(main if name == MAIN else other) for name in NETS}
-    assert judge(measured, 0.0045)[0] == answer
+    measured = {name: of(main if name == MAIN else other) for name in _NETS}
+    assert judge_paths(measured, 0.0045)[0] == answer
 
 
 def test_normalisation_is_blamed_only_where_all_others_lack_it() -> None:
     def sentence(*refuted: str) -> str:
-        shares = {name: 2.0 if name in refuted else 97.0 for name in NETS}
+        shares = {name: 2.0 if name in refuted else 97.0 for name in _NETS}
         measured = {n: Measurement("", s, (s - 1, s + 1), 5, "%") for n, s in shares.items()}
-        return judge(measured, 0.0045)[1]
+        return judge_paths(measured, 0.0045)[1]
 
-    without = [name for name in NETS if name.startswith("no norm")]
-    with_norm = next(name for name in NETS if name != MAIN and name not in without)
+    without = [name for name in _NETS if name.startswith("no norm")]
+    with_norm = next(name for name in _NETS if name != MAIN and name not in without)
     assert sentence(*without).startswith("Only with normalisation.")
     assert "normalisation" not in sentence(with_norm)
     assert "normalisation" not in sentence(*without, with_norm)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from resexp.analysis.statistics import DifferenceWord
 from resexp.claims import shattering
-from resexp.findings.statistics import Word
 
 X = torch.linspace(-2, 2, 64, dtype=torch.float64)
 
@@ -50,24 +50,24 @@ def test_kernels_seen_through_one_pixel_have_hes_variance():
 
 
 def test_a_word_needs_every_depth():
-    words: dict[tuple[str, int], Word | None] = {
+    words: dict[tuple[str, int], DifferenceWord | None] = {
         (arm, d): "not resolved" for arm in shattering.RIVALS for d in shattering.DEPTHS
     }
-    assert shattering.answer(words) == "does not hold"
+    assert shattering.shattering_answer(words) == "does not hold"
     for d in shattering.DEPTHS:
         words[shattering.ONE_CONV, d] = "higher"
-    assert shattering.answer(words) == "holds only if"
+    assert shattering.shattering_answer(words) == "holds only if"
     assert shattering.resisting(words) == [shattering.ONE_CONV]
-    assert shattering.answer(words | {(shattering.RESIDUAL, 8): None}) == "not resolved"
+    assert shattering.shattering_answer(words | {(shattering._RESIDUAL, 8): None}) == "not resolved"
 
 
 def test_finding_is_computed_for_few_seeds(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(shattering, "DEPTHS", (8, 14))
     monkeypatch.setattr(shattering, "NETS_PER_SEED", 1)
-    monkeypatch.setattr(shattering, "WIDTH", 4)
+    monkeypatch.setattr(shattering, "_WIDTH", 4)
     done: list[float] = []
     finding = shattering.claim([0], done.append)
     assert finding.answer == "not resolved"
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
-    assert len(finding.details["correlation"]) == len(shattering.ARMS)
+    assert len(finding.details["correlation"]) == len(shattering._ARMS)

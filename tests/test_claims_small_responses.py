@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from resexp.analysis.statistics import Estimate
 from resexp.claims import small_responses
-from resexp.claims.brief import drawings, shrunk
 from resexp.claims.lesions import examine, removable, without
 from resexp.claims.small_responses import below
-from resexp.findings.statistics import Estimate
-from resexp.nets.network import Network, build
+from resexp.claims.small_training import drawings, shrunk
+from resexp.models.resnet import Network, build
 
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -66,7 +66,7 @@ def test_a_bound_is_passed_only_by_the_whole_interval():
 
 
 def test_answer_needs_every_part_and_trained_nets():
-    answer = small_responses.answer
+    answer = small_responses.small_responses_answer
     assert answer(3, {"a": True, "b": True}) == "holds"
     assert answer(3, {"a": True, "b": False}) == "holds only if"
     assert answer(3, {"a": True, "b": None}) == "not resolved"
@@ -78,7 +78,7 @@ def test_nets_that_know_nothing_are_not_operated_on(monkeypatch: pytest.MonkeyPa
     images = drawings()
     few = images.test._replace(images=images.test.images[:64], labels=images.test.labels[:64])
     monkeypatch.setattr(small_responses, "drawings", lambda: images._replace(train=few, test=few))
-    monkeypatch.setattr(small_responses, "OPTIM", {"steps": 1, "batch_size": 16, "lr": 0.1})
+    monkeypatch.setattr(small_responses, "_OPTIM", {"steps": 1, "batch_size": 16, "lr": 0.1})
     monkeypatch.setattr(small_responses, "MODEL", {"depth": 8, "width": 4})
     finding = small_responses.claim([0], lambda done: None)
     assert finding.answer == "not trained enough to say"

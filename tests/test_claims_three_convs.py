@@ -4,16 +4,16 @@ from itertools import product
 
 import pytest
 
+from resexp.analysis.statistics import DifferenceWord
 from resexp.claims import three_convs
-from resexp.claims.brief import drawings
-from resexp.claims.three_convs import ARMS, DEPTH, ONE, THREE, TWO, WIDTH
-from resexp.findings.statistics import Word
-from resexp.nets.network import build
+from resexp.claims.small_training import drawings
+from resexp.claims.three_convs import _ARMS, _DEPTH, _WIDTH, ONE, THREE, TWO
+from resexp.models.resnet import build
 
 
 @pytest.mark.parametrize("depth", [20, 38, 56])
 def test_arms_have_the_same_layers_and_exactly_equal_parameters(depth: int):
-    nets = [build(seed=0, num_classes=10, depth=depth, width=WIDTH, **model) for model in ARMS.values()]
+    nets = [build(seed=0, num_classes=10, depth=depth, width=_WIDTH, **model) for model in _ARMS.values()]
     shapes = [[tuple(layer.weight.shape) for _, layer in net.weighted_layers()] for net in nets]
     assert all(each == shapes[0] and len(each) == depth for each in shapes)
     assert len({sum(weight.numel() for weight in net.parameters()) for net in nets}) == 1
@@ -21,14 +21,16 @@ def test_arms_have_the_same_layers_and_exactly_equal_parameters(depth: int):
 
 def test_x_is_added_as_often_as_there_are_blocks():
     for arm, num_blocks in {ONE: 18, TWO: 9, THREE: 6, "plain": 9}.items():
-        net = build(seed=0, num_classes=10, depth=DEPTH, width=WIDTH, **ARMS[arm])
+        net = build(seed=0, num_classes=10, depth=_DEPTH, width=_WIDTH, **_ARMS[arm])
         assert len(list(net.blocks())) == num_blocks
 
 
 def test_answer_follows_the_words_about_three():
-    words: tuple[Word | None, ...] = ("lower", "higher", "not resolved", None)
+    words: tuple[DifferenceWord | None, ...] = ("lower", "higher", "not resolved", None)
     for against_two, against_one in product(words, words):
-        answer = three_convs.answer({(THREE, TWO): against_two, (THREE, ONE): against_one, (TWO, ONE): None})
+        answer = three_convs.three_convs_answer(
+            {(THREE, TWO): against_two, (THREE, ONE): against_one, (TWO, ONE): None}
+        )
         if "higher" in (against_two, against_one):
             assert answer == "does not hold"
         else:
@@ -39,9 +41,9 @@ def test_too_few_seeds_give_numbers_without_a_word(monkeypatch: pytest.MonkeyPat
     few = drawings().train
     few = few._replace(images=few.images[:64], labels=few.labels[:64])
     monkeypatch.setattr(three_convs, "drawings", lambda: drawings()._replace(train=few, test=few))
-    monkeypatch.setattr(three_convs, "DEPTH", 20)
-    monkeypatch.setattr(three_convs, "WIDTH", 4)
-    monkeypatch.setattr(three_convs, "OPTIM", {"steps": 2, "batch_size": 16, "lr": 0.1})
+    monkeypatch.setattr(three_convs, "_DEPTH", 20)
+    monkeypatch.setattr(three_convs, "_WIDTH", 4)
+    monkeypatch.setattr(three_convs, "_OPTIM", {"steps": 2, "batch_size": 16, "lr": 0.1})
     done: list[float] = []
     finding = three_convs.claim([0, 1], done.append)
     assert finding.answer == "not resolved"

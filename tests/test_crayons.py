@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from resexp.data import crayons
-from resexp.data.figures import FIGURES, POINTS
-from resexp.data.strokes import draw_strokes, paper_grain, pressure_field, wax
+from resexp.data.crayons import dataset as crayons
+from resexp.data.crayons.shapes import FIGURES, POINTS
+from resexp.data.crayons.strokes import draw_strokes, paper_grain, pressure_field, wax
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +69,9 @@ def test_figures_fit_their_sheet_and_are_drawn_without_gaps(name: str) -> None:
 
 
 def test_pressure_is_that_of_the_nearest_point() -> None:
-    chance = np.random.default_rng(0)
-    points = chance.random((3, 5, 2)) * 24
-    radius, pressure = 1 + 2 * chance.random((3, 5)), 0.5 + chance.random((3, 5))
+    rng = np.random.default_rng(0)
+    points = rng.random((3, 5, 2)) * 24
+    radius, pressure = 1 + 2 * rng.random((3, 5)), 0.5 + rng.random((3, 5))
     field = pressure_field(points, radius, size=24, pressure=pressure)
     for n in range(3):
         for y in range(24):

@@ -7,15 +7,15 @@ from torch import Tensor
 from torchvision.transforms import functional as T
 
 from resexp.config import Normalize
-from resexp.data.batches import Draw, draw, epoch_steps, in_place, render, sample
-from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.batches import Draw, draw, epoch_steps, render, sample, unaugmented
+from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.errors import DataError
 
 
 def noise(num: int = 40, normalize: Normalize = "channel") -> Dataset:
-    chance = torch.Generator().manual_seed(5)
-    images = torch.randint(256, (num, 3, 32, 32), generator=chance, dtype=torch.uint8)
-    labels = torch.randint(3, (num,), generator=chance)
+    rng = torch.Generator().manual_seed(5)
+    images = torch.randint(256, (num, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    labels = torch.randint(3, (num,), generator=rng)
     return dataset(images, labels, ("a", "b", "c"), statistics(images, normalize))
 
 
@@ -50,7 +50,7 @@ def test_extreme_crops_stay_inside_the_padding(top: int, left: int, flip: int) -
 
 def test_unaugmented_images_are_the_images() -> None:
     data = noise()
-    images = render(data, in_place(torch.arange(40))).images * data.std + data.mean
+    images = render(data, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(images, data.images.float(), atol=1e-3, rtol=0)
 
 
@@ -110,7 +110,7 @@ def test_images_of_another_size_keep_it() -> None:
     small = dataset(data.images[..., ::2, ::2], data.labels, data.classes, (data.mean, data.std))
     images = render(small, draw(0, 0, num_images=40, batch_size=40, augment=True)).images
     assert images.shape == (40, 3, 16, 16)
-    still = render(small, in_place(torch.arange(40))).images * data.std + data.mean
+    still = render(small, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(still, small.images.float(), atol=1e-3, rtol=0)
 
 

@@ -10,10 +10,10 @@ from harness.interrupting import train
 
 from resexp.data.splits import Splits
 from resexp.errors import Exit, Interrupted, Terminated
-from resexp.records.folder import locked
+from resexp.records.lock import locked
+from resexp.signals import SIGNALS, Stop, stop_on_signals
 from resexp.training import checkpoint
 from resexp.training.loop import Progress, run
-from resexp.training.signals import SIGNALS, Stop, stop_on_signals
 
 CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 
@@ -41,7 +41,7 @@ def test_one_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("case", ["second signal", "not heeded"])
+@pytest.mark.parametrize("case", ["second signal", "not polled"])
 def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
     number: signal.Signals, case: str
 ) -> None:
@@ -49,7 +49,7 @@ def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
     if pid == 0:
         with stop_on_signals() as stop:
             if case == "second signal":
-                with stop.heeding():
+                with stop.polling():
                     os.kill(os.getpid(), number)
                     os.kill(os.getpid(), number)
             os.kill(os.getpid(), number)

@@ -11,21 +11,24 @@ from functools import partial
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
-from resexp.claims.brief import Progress, drawings, side_by_side, train
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.wording import listed, spelled
-from resexp.data.batches import in_place, render, sample
-from resexp.data.datasets import Dataset
-from resexp.findings.statistics import Estimate, Interval, mean_estimate
-from resexp.findings.verdict import Transport, Word, transport
-from resexp.nets.network import build
-from resexp.probes.profile import gradient_profile
-from resexp.records.summary import first_over_last
-from resexp.views.figures.trained_claims import cells_figure
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-DEPTH, WIDTH = 20, 8
-PROBE = 64
-ACTIVATIONS: dict[str, dict[str, Any]] = {
+from resexp.analysis.gradient_ratio import GradientRatio, GradientWord, gradient_ratio
+from resexp.analysis.statistics import Estimate, Interval, mean_estimate
+from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, listed, spelled
+from resexp.claims.small_training import drawings, in_threads, train_briefly
+from resexp.data.batches import render, sample, unaugmented
+from resexp.data.dataset import Dataset
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import gradient_profile
+from resexp.records.summary import first_over_last
+from resexp.report.figures.style import KIND_COLOURS, LINE, SOFT, dress
+from resexp.report.formatting import power
+
+_DEPTH, _WIDTH = 20, 8
+_PROBE = 64
+_ACTIVATIONS: dict[str, dict[str, Any]] = {
     "sigmoid, Xavier": {"activation": "sigmoid", "init": "xavier"},
     "tanh, Xavier": {"activation": "tanh", "init": "xavier"},
     "ReLU, PyTorch's init": {"activation": "relu", "init": "default"},
@@ -33,22 +36,22 @@ ACTIVATIONS: dict[str, dict[str, Any]] = {
 }
 """Each with the initial weights it is meant to have, and ReLU also with those it gets unasked."""
 SQUASHING = ("sigmoid, Xavier", "tanh, Xavier")
-KINDS: dict[str, dict[str, Any]] = {
+_KINDS: dict[str, dict[str, Any]] = {
     "plain": {"kind": "plain"},
     "residual, post": {"kind": "residual", "order": "post"},
     "residual, pre": {"kind": "residual", "order": "pre"},
 }
-CONTROL = "sigmoid, Xavier: plain with batch norm"
+_CONTROL = "sigmoid, Xavier: plain with batch norm"
 MODELS: dict[str, dict[str, Any]] = {
     f"{activation}: {kind}": {"norm": "none", **axes, **shape}
-    for activation, axes in ACTIVATIONS.items()
-    for kind, shape in KINDS.items()
-} | {CONTROL: {**ACTIVATIONS["sigmoid, Xavier"], **KINDS["plain"], "norm": "batch"}}
+    for activation, axes in _ACTIVATIONS.items()
+    for kind, shape in _KINDS.items()
+} | {_CONTROL: {**_ACTIVATIONS["sigmoid, Xavier"], **_KINDS["plain"], "norm": "batch"}}
 NUM_LEARNED = 128
 """Drawings to be learned by heart: without norm, no net so deep learns much from all in so few steps."""
-RATES = (0.001, 0.02, 0.2)
+_RATES = (0.001, 0.02, 0.2)
 """The same for all: each net is trained with every one on the first seed, with its best one on the rest."""
-OPTIM = {"steps": 120, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 12}}
+_OPTIM = {"steps": 120, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 12}}
 LEARNED = 0.1
 """A net has learned something if its loss beats guessing, ln K, by this many nats."""
 
@@ -63,10 +66,10 @@ class Trials(NamedTuple):
     """of every seed, at the best rate"""
 
 
-class Cell(NamedTuple):
+class NetResult(NamedTuple):
     """One net."""
 
-    gradient: Transport
+    gradient: GradientRatio
     loss: Estimate
     """at the end of the training, in nats"""
     rate: float
@@ -79,41 +82,43 @@ class Cell(NamedTuple):
         bounds = self.gradient.interval
         return bounds if bounds is None or isfinite(bounds[1]) else None
 
-    def learns(self, chance: float) -> bool | None:
+    def learns(self, guess_loss: float) -> bool | None:
         """Whether it beats guessing; None: not resolved, one seed, or one diverged."""
         if self.loss.interval is None or self.diverged:
             return None
-        if self.loss.interval[1] < chance - LEARNED:
+        if self.loss.interval[1] < guess_loss - LEARNED:
             return True
-        return False if self.loss.interval[0] > chance - LEARNED else None
+        return False if self.loss.interval[0] > guess_loss - LEARNED else None
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Probe and train every net. About two minutes for three seeds."""
     images = first_of(drawings().train, NUM_LEARNED)
     first, *rest = seeds
 
-    def tried(model: Mapping[str, Any], progress: Progress) -> Trials:
-        whole = len(RATES) + len(rest)
+    def tried(model: Mapping[str, Any], progress: OnProgress) -> Trials:
+        whole = len(_RATES) + len(rest)
 
         def final_loss(rate: float, seed: int, done: int) -> float:
-            return train(
-                images, {"depth": DEPTH, "width": WIDTH, **model}, OPTIM | {"lr": rate}, seed=seed,
+            return train_briefly(
+                images, {"depth": _DEPTH, "width": _WIDTH, **model}, _OPTIM | {"lr": rate}, seed=seed,
                 progress=lambda part: progress((done + part) / whole),
             ).final_loss  # fmt: skip
 
-        by_rate = {rate: final_loss(rate, first, done) for done, rate in enumerate(RATES)}
+        by_rate = {rate: final_loss(rate, first, done) for done, rate in enumerate(_RATES)}
         best = best_rate(by_rate)
-        others = [final_loss(best, seed, done) for done, seed in enumerate(rest, start=len(RATES))]
+        others = [final_loss(best, seed, done) for done, seed in enumerate(rest, start=len(_RATES))]
         return Trials(by_rate, best, [by_rate[best], *others])
 
-    trials = side_by_side([partial(tried, model) for model in MODELS.values()], report)
-    cells: dict[str, Cell] = {}
+    trials = in_threads([partial(tried, model) for model in MODELS.values()], report)
+    cells: dict[str, NetResult] = {}
     details: dict[str, Any] = {}
     for (name, model), (by_rate, best, losses) in zip(MODELS.items(), trials, strict=True):
         ratios = [ratio(model, images, seed) for seed in seeds]
         ended = [loss for loss in losses if isfinite(loss)]
-        cells[name] = Cell(transport(ratios, DEPTH - 2), mean_estimate(ended), best, len(losses) - len(ended))
+        cells[name] = NetResult(
+            gradient_ratio(ratios, _DEPTH - 2), mean_estimate(ended), best, len(losses) - len(ended)
+        )
         details[name] = {
             "ratio": dict(zip(map(str, seeds), ratios, strict=True)),
             "loss": dict(zip(map(str, seeds), map(_number, losses), strict=True)),
@@ -131,8 +136,10 @@ def first_of(images: Dataset, num: int) -> Dataset:
 
 def ratio(model: Mapping[str, Any], images: Dataset, seed: int) -> float | None:
     """Return T of the untrained net: |dE/dx| at the stem's output over that at the last block's, float64."""
-    net = build(seed=seed, num_classes=images.num_classes, depth=DEPTH, width=WIDTH, **model).double().train()
-    probed = gradient_profile(net, render(images, in_place(sample(len(images.labels), PROBE))))
+    net = (
+        build(seed=seed, num_classes=images.num_classes, depth=_DEPTH, width=_WIDTH, **model).double().train()
+    )
+    probed = gradient_profile(net, render(images, unaugmented(sample(len(images.labels), _PROBE))))
     return first_over_last(probed["outputs"])
 
 
@@ -145,13 +152,13 @@ def best_rate(losses: Mapping[float, float]) -> float:
     return min(losses, key=lambda rate: losses[rate] if isfinite(losses[rate]) else inf)
 
 
-def cures(words: Mapping[str, Word]) -> dict[str, bool | None]:
+def cures(words: Mapping[str, GradientWord]) -> dict[str, bool | None]:
     """Return, of every net that is said to be a cure, whether its gradient does not vanish; None: open."""
     remedies = [name for name in MODELS if "ReLU" in name or "residual" in name]
     return {name: _spared(words[name]) for name in remedies}
 
 
-def answer(words: Mapping[str, Word]) -> Answer:
+def activation_answer(words: Mapping[str, GradientWord]) -> Answer:
     """The disease is a plain net that squashes and vanishes; the cures are ReLU, and any residual net."""
     disease = [_vanishes(words[f"{name}: plain"]) for name in SQUASHING]
     cured = list(cures(words).values())
@@ -164,26 +171,26 @@ def answer(words: Mapping[str, Word]) -> Answer:
     return "holds" if all(cured) else "does not hold"
 
 
-def _vanishes(word: Word) -> bool | None:
+def _vanishes(word: GradientWord) -> bool | None:
     return word == "vanishing" if word in ("vanishing", "healthy", "exploding") else None
 
 
-def _spared(word: Word) -> bool | None:
+def _spared(word: GradientWord) -> bool | None:
     found = _vanishes(word)
     return None if found is None else not found
 
 
-def _sentence(cells: Mapping[str, Cell], chance: float, n: int) -> str:
-    words: dict[str, Word] = {name: cell.gradient.word for name, cell in cells.items()}
-    text = [f"Gradient of the untrained net, {DEPTH} layers, n = {n}."]
+def _sentence(cells: Mapping[str, NetResult], guess_loss: float, n: int) -> str:
+    words: dict[str, GradientWord] = {name: cell.gradient.word for name, cell in cells.items()}
+    text = [f"Gradient of the untrained net, {_DEPTH} layers, n = {n}."]
     text += [
         f"{word.capitalize()}: {_grouped(name for name, its in words.items() if its == word)}."
         for word in dict.fromkeys(words.values())
     ]
     if failed := [name for name, found in cures(words).items() if found is False]:
         text.append(f"So this is no cure: {_grouped(failed)}.")
-    learned = {name: cell.learns(chance) for name, cell in cells.items()}
-    text.append(f"After {OPTIM['steps']} steps, best learning rate of the list each:")
+    learned = {name: cell.learns(guess_loss) for name, cell in cells.items()}
+    text.append(f"After {_OPTIM['steps']} steps, best learning rate of the list each:")
     for verdict, said in ((True, "have learned"), (False, "have not"), (None, "not resolved")):
         if names := [name for name, found in learned.items() if found is verdict]:
             text.append(f"{said}: {_grouped(names)};")
@@ -201,7 +208,7 @@ def _grouped(names: Iterable[str]) -> str:
     return "; ".join(f"{activation} ({' / '.join(kinds)})" for activation, kinds in groups.items())
 
 
-def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) -> Finding:
+def _finding(cells: Mapping[str, NetResult], details: dict[str, Any], guess_loss: float) -> Finding:
     n = max(cell.gradient.n for cell in cells.values())
     return Finding(
         name="activation",
@@ -210,15 +217,15 @@ def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) 
             "vanishes in a deep plain net. ReLU, or the residual design, cures that."
         ),
         source="article",
-        answer=answer({name: cell.gradient.word for name, cell in cells.items()}),
-        sentence=_sentence(cells, chance, n),
+        answer=activation_answer({name: cell.gradient.word for name, cell in cells.items()}),
+        sentence=_sentence(cells, guess_loss, n),
         setup=(
-            f"Nets of depth {DEPTH} and width {WIDTH} without norm (one with), 16x16 crayon drawings. T is "
+            f"Nets of depth {_DEPTH} and width {_WIDTH} without norm (one with), 16x16 crayon drawings. T is "
             "the size of dE/dx at the first block's input over that at the last block's output, before "
-            f"training. Then each learns {NUM_LEARNED} drawings by heart, {OPTIM['steps']} steps of "
-            f"{OPTIM['batch_size']}; the learning rates {listed(RATES)} are tried on the first seed and the "
-            f"best is used for all {n}. Loss: mean over the last tenth of the steps; guessing has "
-            f"{chance:.2f}, and {LEARNED} less counts as learning. Post: the activation stands after the "
+            f"training. Then each learns {NUM_LEARNED} drawings by heart, {_OPTIM['steps']} steps of "
+            f"{_OPTIM['batch_size']}; the learning rates {listed(_RATES)} are tried on the first seed and "
+            f"the best is used for all {n}. Loss: mean over the last tenth of the steps; guessing has "
+            f"{guess_loss:.2f}, and {LEARNED} less counts as learning. Post: the activation stands after the "
             "addition (He et al. 2015); pre: in the branch alone (He et al. 2016)."
         ),
         measurements=(
@@ -235,10 +242,10 @@ def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) 
                         name: ((of.gradient.ratio, of.interval), (of.loss.mean, of.loss.interval))
                         for name, of in cells.items()
                     },
-                    chance=chance,
+                    guess_loss=guess_loss,
                 ),
                 f"Left: what is left of the gradient at the net's beginning; grey is where it counts as "
-                f"vanished or exploded. Right: the training loss after {OPTIM['steps']} steps; dotted is "
+                f"vanished or exploded. Right: the training loss after {_OPTIM['steps']} steps; dotted is "
                 f"guessing. Bars are 95% intervals, n = {n}.",
                 " ".join(
                     f"{name}: T {of.gradient.ratio or 0:.1e}, {of.gradient.word}, loss {spelled(of.loss)}."
@@ -246,5 +253,60 @@ def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) 
                 ),
             ),
         ),
-        details={"cells": details, "chance": chance, "rates": list(RATES)},
+        details={"cells": details, "chance": guess_loss, "rates": list(_RATES)},
     )
+
+
+def cells_figure(
+    cells: Mapping[str, tuple[tuple[float | None, Interval | None], tuple[float | None, Interval | None]]],
+    *,
+    guess_loss: float,
+) -> Figure:
+    """Draw a row a net: what is left of the gradient (T, logarithmic) and, beside it, the loss in nats.
+
+    cells: by name `activation: kind`, (mean, interval) of both. guess_loss: the loss of guessing.
+    """
+    figure = Figure(figsize=(7.2, 0.27 * len(cells) + 1.0), layout="constrained")
+    gradient, loss = figure.subplots(1, 2, sharey=True)
+    for axes in (gradient, loss):
+        dress(axes)
+        axes.grid(False, axis="y")
+    names = list(cells)
+    for row, (name, (ratio, end)) in enumerate(cells.items()):
+        colour = _kind_colour(name)
+        for axes, (mean, interval) in ((gradient, ratio), (loss, end)):
+            if interval is not None:
+                axes.plot(interval, [row, row], color=colour, linewidth=2.2, alpha=0.6, solid_capstyle="butt")
+            if mean is not None:
+                axes.plot([mean], [row], "o", color=colour, markersize=5, markeredgewidth=0)
+        if row and name.split(": ")[0] != names[row - 1].split(": ")[0]:
+            for axes in (gradient, loss):
+                axes.axhline(row - 0.5, color=LINE, linewidth=0.8)
+    means = [ratio[0] for ratio, _ in cells.values() if ratio[0]]
+    low, high = min(1e-5, *means) / 30, max(1e4, *means) * 30
+    gradient.set_xscale("log")
+    gradient.set_xlim(low, high)
+    for zone in ((low, 1e-3), (1e3, high)):
+        gradient.axvspan(*zone, color=LINE, linewidth=0, alpha=0.5)
+    gradient.axvline(1, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    gradient.xaxis.set_major_locator(LogLocator(numticks=5))
+    gradient.xaxis.set_minor_locator(NullLocator())
+    gradient.xaxis.set_major_formatter(lambda x, _: power(x))
+    gradient.set_xlabel("T: gradient, first over last")
+    loss.axvline(guess_loss, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    # A net that blew up stands at the edge as an arrow, or it would hide all differences between the others.
+    edge = 1.3 * guess_loss
+    loss.set_xlim(max(0.0, loss.get_xlim()[0]), min(edge, loss.get_xlim()[1]))
+    for row, (name, (_, (mean, _))) in enumerate(cells.items()):
+        if mean is not None and mean > edge:
+            loss.plot([edge], [row], ">", color=_kind_colour(name), markersize=6, clip_on=False)
+    loss.set_xlabel("training loss (nats)")
+    loss.xaxis.set_major_locator(MaxNLocator(5))
+    gradient.set_yticks(range(len(names)), names)
+    gradient.set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _kind_colour(name: str) -> str:
+    """Return the colour of a cell `activation: kind`."""
+    return KIND_COLOURS["plain" if name.split(": ")[1].startswith("plain") else "residual"]

@@ -7,31 +7,49 @@ branch left out. Nothing is trained.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import one_thread
-from resexp.claims.over_seeds import geometric_mean, measurement, shown
-from resexp.claims.wording import listed
-from resexp.nets.blocks import Block
-from resexp.nets.network import build
+from resexp.claims.finding import (
+    Answer,
+    Finding,
+    Measurement,
+    OnProgress,
+    Picture,
+    geometric_mean,
+    listed,
+    mean_text,
+    measurement,
+)
+from resexp.claims.stacked_training import one_thread
+from resexp.models.blocks import Block
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import fold, unfold
 from resexp.probes.norms import norms
-from resexp.probes.profile import fold, unfold
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    INK,
+    KIND_COLOURS,
+    OTHER_COLOURS,
+    markers,
+    panel,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import highway_figure
 
-DEPTH, WIDTH, SIZE, NUM_IMAGES = 56, 8, 16, 16
-NETS: dict[str, dict[str, Any]] = {
+_DEPTH, _WIDTH, _SIZE, _NUM_IMAGES = 56, 8, 16, 16
+_NETS: dict[str, dict[str, Any]] = {
     "nothing after the addition": {"order": "pre"},
     "ReLU after the addition": {},
     "sigmoid after the addition": {"activation": "sigmoid"},
     "shortcut x 0.9": {"order": "pre", "shortcut_scale": 0.9},
     "shortcut x 0.5": {"order": "pre", "shortcut_scale": 0.5},
 }
-CLEAR = next(iter(NETS))
-FLOOR = 1e-4
+CLEAR = next(iter(_NETS))
+_FLOOR = 1e-4
 
 
 class Passage(NamedTuple):
@@ -48,14 +66,14 @@ class Passage(NamedTuple):
     """of the highway, from the last block's output down to this block's input"""
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Send the gradient back through the shortcuts of untrained nets; compare what leaves with what came."""
-    passages: dict[str, dict[int, list[Passage]]] = {name: {} for name in NETS}
+    passages: dict[str, dict[int, list[Passage]]] = {name: {} for name in _NETS}
     with one_thread():
         for i, seed in enumerate(seeds):
-            for j, (name, axes) in enumerate(NETS.items()):
+            for j, (name, axes) in enumerate(_NETS.items()):
                 passages[name][seed] = highway(seed, axes)
-                report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
+                report((i * len(_NETS) + j + 1) / (len(seeds) * len(_NETS)))
 
     num_same = sum(p.same_shape for p in passages[CLEAR][seeds[0]])
     exact = {name: [exact_share(each) for each in by_seed.values()] for name, by_seed in passages.items()}
@@ -80,7 +98,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
     }
     reach = next(p.reach for p in passages[CLEAR][seeds[0]] if not p.same_shape)
     exactly = measurement(f"bit for bit, of {num_same} blocks of the same shape: {CLEAR}", exact[CLEAR], "%")
-    answer, sentence = judge(exactly, num_same, shrink, strided, left)
+    answer, sentence = judge_highway(exactly, num_same, shrink, strided, left)
     return Finding(
         name="highway",
         claim="The gradient through + x is not shrunk at all.",
@@ -88,8 +106,8 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         answer=answer,
         sentence=sentence,
         setup=(
-            f"Untrained residual nets of {DEPTH} layers ({len(passages[CLEAR][seeds[0]])} blocks, width "
-            f"{WIDTH}, batch norm), {NUM_IMAGES} images of noise with random labels. At every block the "
+            f"Untrained residual nets of {_DEPTH} layers ({len(passages[CLEAR][seeds[0]])} blocks, width "
+            f"{_WIDTH}, batch norm), {_NUM_IMAGES} images of noise with random labels. At every block the "
             "gradient that comes out of the shortcut is compared with the one that went in. The highway in "
             "the picture is the gradient that takes the shortcut at every block, none of the branches. Two "
             f"blocks halve the image and double the channels: their shortcut reads {reach:.0%} of the "
@@ -99,7 +117,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         pictures=(
             Picture(
                 highway_figure(
-                    {n: [[p.left for p in e] for e in b.values()] for n, b in passages.items()}, floor=FLOOR
+                    {n: [[p.left for p in e] for e in b.values()] for n, b in passages.items()}, floor=_FLOOR
                 ),
                 "What is left of the gradient that takes every shortcut and no branch, from the last block "
                 "(right) back to the first (left). Flat means not shrunk; lines that leave the picture go "
@@ -125,9 +143,9 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
 
 def highway(seed: int, axes: dict[str, Any], **shape: Any) -> list[Passage]:
     """Return the passages of an untrained residual net, in depth order."""
-    model = {"depth": DEPTH, "width": WIDTH} | axes | shape
+    model = {"depth": _DEPTH, "width": _WIDTH} | axes | shape
     net = build(seed=seed, num_classes=10, kind="residual", **model).double()
-    images, labels = noise(seed)
+    images, labels = noise_batch(seed)
     x = net.stem(images).detach()
     inputs: list[tuple[Block, Tensor]] = []
     for _, block in net.blocks():
@@ -158,11 +176,11 @@ def highway(seed: int, axes: dict[str, Any], **shape: Any) -> list[Passage]:
     return passages[::-1]
 
 
-def noise(seed: int) -> tuple[Tensor, Tensor]:
+def noise_batch(seed: int) -> tuple[Tensor, Tensor]:
     """Return images of noise, float64 [N, 3, H, W], and random labels [N]."""
-    chance = torch.Generator().manual_seed(derive(seed, "noise"))
-    images = torch.randn(NUM_IMAGES, 3, SIZE, SIZE, generator=chance, dtype=torch.float64)
-    return images, torch.randint(10, (NUM_IMAGES,), generator=chance)
+    rng = torch.Generator().manual_seed(derive(seed, "noise"))
+    images = torch.randn(_NUM_IMAGES, 3, _SIZE, _SIZE, generator=rng, dtype=torch.float64)
+    return images, torch.randint(10, (_NUM_IMAGES,), generator=rng)
 
 
 def exact_share(passages: Sequence[Passage]) -> float:
@@ -176,7 +194,7 @@ def transmission(passages: Sequence[Passage], same_shape: bool) -> float:
     return geometric_mean([p.transmission for p in passages if p.same_shape == same_shape])
 
 
-def judge(
+def judge_highway(
     exactly: Measurement,
     num_same: int,
     shrink: Mapping[str, Measurement],
@@ -199,15 +217,43 @@ def judge(
         return "not resolved", clear + "One seed has no interval to judge the others by."
     if not shrinking:
         return "holds", clear + "Nothing that was put in the way shrank it."
-    parts = [f"{shown(shrink[name])} is left in a block with {name}" for name in shrinking]
-    ends = [f"{shown(left[name])} with {name}" for name in shrinking]
+    parts = [f"{mean_text(shrink[name])} is left in a block with {name}" for name in shrinking]
+    ends = [f"{mean_text(left[name])} with {name}" for name in shrinking]
     return "holds only if", (
         f"Only where nothing stands after the addition and the shape stays. {clear}What stands in the way "
-        f"shrinks it: {listed(parts)}; and {shown(strided)} in a block that halves the image, even on the "
-        f"clear way. Behind all {DEPTH // 2 - 1} blocks there is left {shown(left[CLEAR])} on the clear "
-        f"way, {listed(ends)}."
+        f"shrinks it: {listed(parts)}; and {mean_text(strided)} in a block that halves the image, even on "
+        f"the clear way. Behind all {_DEPTH // 2 - 1} blocks there is left {mean_text(left[CLEAR])} on the "
+        f"clear way, {listed(ends)}."
     )
 
 
 def _size(g: Tensor) -> float:
     return float(norms([g])[0])
+
+
+def highway_figure(left: Mapping[str, Sequence[Sequence[float]]], *, floor: float) -> Figure:
+    """Draw what is left of the highway's gradient at each block's input, mean over seeds, range as a band.
+
+    left: name to seed to one number a block, in depth order, in units of the last block's output.
+    Lines leave the picture at `floor`.
+    """
+    figure, axes = panel(width=5.2, height=3.6)
+    names = list(left)
+    for index, (name, seeds) in enumerate(left.items()):
+        values = np.array(seeds)
+        x = np.arange(1, values.shape[1] + 2)
+        values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
+        colour = (KIND_COLOURS["residual"], *OTHER_COLOURS[:2], OTHER_COLOURS[3], INK)[index]
+        middle = np.exp(np.log(values).mean(axis=0))
+        axes.plot(
+            x, middle, color=colour, linewidth=1.6, marker=markers(names)[name], markevery=3, markersize=4,
+            markeredgewidth=0, label=name,
+        )  # fmt: skip
+        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+    axes.set_yscale("log")
+    axes.set_ylim(floor, 2)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("at the input of block (1: nearest to the image)")
+    axes.set_ylabel("gradient left on the highway")
+    legend(figure, axes)
+    return figure

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from resexp.claims.brief import Drawings
-from resexp.data.batches import in_place, render, sample
-from resexp.nets.network import Network
-from resexp.probes.profile import gradient_profile
+from resexp.claims.small_training import Drawings
+from resexp.data.batches import render, sample, unaugmented
+from resexp.models.resnet import Network
+from resexp.probes.gradient_profile import gradient_profile
 from resexp.training.evaluation import evaluate
 
 NUM_TESTED = 1_000
@@ -45,7 +45,7 @@ def examine(net: Network, images: Drawings) -> Patient:
         return 1 - evaluate(deepcopy(net).train(statistics == "batch"), images.test, tested).accuracy
 
     lesioned = {name: without(net, name) for name in removable(net)}
-    batch = render(images.train, in_place(sample(len(images.train.labels), PROBE)))
+    batch = render(images.train, unaugmented(sample(len(images.train.labels), PROBE)))
     outputs = gradient_profile(deepcopy(net).train(), batch)["outputs"]
     return Patient(
         accuracy=evaluate(deepcopy(net).eval(), images.test).accuracy,

@@ -5,48 +5,56 @@ at the stem's output is the sum over all paths, so it is also the sum over lengt
 exactly, without a sample of paths: G_k <- S^T G_k + J^T G_(k-1), block by block from the last to the first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import comb
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import one_thread
-from resexp.claims.over_seeds import measurement
-from resexp.findings.statistics import CONFIDENCE
-from resexp.nets.network import Network, build
-from resexp.probes.profile import Folded, fold
+from resexp.analysis.statistics import CONFIDENCE
+from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, measurement
+from resexp.claims.stacked_training import one_thread
+from resexp.models.resnet import Network, build
+from resexp.probes.gradient_profile import Folded, fold
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    KIND_COLOURS,
+    OTHER_COLOURS,
+    SOFT,
+    panel,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import path_figure
 
-DEPTH, WIDTH, SIZE, NUM_IMAGES = 110, 8, 16, 8
-NUM_BLOCKS = (DEPTH - 2) // 2
+_DEPTH, _WIDTH, _SIZE, _NUM_IMAGES = 110, 8, 16, 8
+_NUM_BLOCKS = (_DEPTH - 2) // 2
 SHORT = range(5, 18)
 """The lengths Veit et al. name for n = 54."""
-NETS: dict[str, dict[str, Any]] = {
+_NETS: dict[str, dict[str, Any]] = {
     "batch norm (He et al. 2015)": {},
     "batch norm, nothing after the addition": {"order": "pre"},
     "no norm, PyTorch's own init": {"norm": "none", "init": "default"},
     "no norm, He init": {"norm": "none"},
 }
-MAIN = next(iter(NETS))
+MAIN = next(iter(_NETS))
 ALMOST_ALL = 0.9
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Split the gradient of untrained nets of 54 blocks by path length, and hold it against the count."""
-    shares: dict[str, list[list[float]]] = {name: [] for name in NETS}
+    shares: dict[str, list[list[float]]] = {name: [] for name in _NETS}
     with one_thread():
         for i, seed in enumerate(seeds):
-            for j, (name, axes) in enumerate(NETS.items()):
+            for j, (name, axes) in enumerate(_NETS.items()):
                 by_length = gradients_by_length(*folded_net(seed, axes))
                 shares[name].append(projection_shares(by_length))
-                report((i * len(NETS) + j + 1) / (len(seeds) * len(NETS)))
+                report((i * len(_NETS) + j + 1) / (len(seeds) * len(_NETS)))
 
-    count = path_shares(NUM_BLOCKS)
+    count = path_shares(_NUM_BLOCKS)
     counted = sum(count[k] for k in SHORT)
     measured = {
         name: measurement(f"gradient on lengths 5 to 17: {name}", [within(s, SHORT) for s in each], "%")
@@ -56,7 +64,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         measurement(f"mean length, weighted by gradient: {name}", [mean_length(s) for s in each], "branches")
         for name, each in shares.items()
     ]
-    answer, sentence = judge(measured, counted)
+    answer, sentence = judge_paths(measured, counted)
     return Finding(
         name="paths",
         claim="A residual net is a bundle of paths, and the few short ones carry almost all of the gradient.",
@@ -64,10 +72,10 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         answer=answer,
         sentence=sentence,
         setup=(
-            f"At each of the {NUM_BLOCKS} blocks of a {DEPTH}-layer net the gradient can go back through "
+            f"At each of the {_NUM_BLOCKS} blocks of a {_DEPTH}-layer net the gradient can go back through "
             "the shortcut or through the branch; that makes 2^54 paths. A path's length is the number of "
             "branches it takes. The gradient at the stem is the sum over all paths. It was split exactly "
-            f"by length, in 64-bit numbers, in untrained nets (width {WIDTH}, ReLU, {NUM_IMAGES} images of "
+            f"by length, in 64-bit numbers, in untrained nets (width {_WIDTH}, ReLU, {_NUM_IMAGES} images of "
             "noise with random labels). Parts of a sum of vectors can point away from it, so a length's "
             "share is its projection on the whole gradient; shares add up to 100% and single ones may be "
             "negative. Veit et al. looked at a trained net; none was trained here."
@@ -79,7 +87,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         ),
         pictures=(
             Picture(
-                path_figure(count, {name: shares[name] for name in list(NETS)[:1]}, SHORT),
+                path_figure(count, {name: shares[name] for name in list(_NETS)[:1]}, SHORT),
                 "Grey: how many of the paths have each length. Colour: how much of the gradient they "
                 "carry, in the net of He et al. 2015 before training. Almost all paths are long; the "
                 "gradient takes the "
@@ -88,7 +96,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
                 f"the gradient at {lengths[0].mean:.0f}.",
             ),
             Picture(
-                path_figure(count, {name: shares[name] for name in list(NETS)[1:]}, SHORT),
+                path_figure(count, {name: shares[name] for name in list(_NETS)[1:]}, SHORT),
                 "The same for three other nets. Without normalisation it depends on how the weights begin: "
                 "small weights leave the gradient to the very shortest paths; with He's larger ones "
                 "it spreads like the paths themselves.",
@@ -98,7 +106,7 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
             ),
         ),
         details={
-            "num_blocks": NUM_BLOCKS,
+            "num_blocks": _NUM_BLOCKS,
             "path_shares": count,
             "gradient_shares": {
                 name: dict(zip(map(str, seeds), each, strict=True)) for name, each in shares.items()
@@ -109,11 +117,11 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
 
 def folded_net(seed: int, axes: dict[str, Any], **shape: Any) -> tuple[list[Folded], Tensor]:
     """Return an untrained residual net's blocks, folded one by one, and dE/dx at the last block's output."""
-    model = {"depth": DEPTH, "width": WIDTH} | axes | shape
+    model = {"depth": _DEPTH, "width": _WIDTH} | axes | shape
     net = build(seed=seed, num_classes=10, kind="residual", **model).double()
-    chance = torch.Generator().manual_seed(derive(seed, "paths", "images"))
-    images = torch.randn(NUM_IMAGES, 3, SIZE, SIZE, generator=chance, dtype=torch.float64)
-    labels = torch.randint(10, (NUM_IMAGES,), generator=chance)
+    rng = torch.Generator().manual_seed(derive(seed, "paths", "images"))
+    images = torch.randn(_NUM_IMAGES, 3, _SIZE, _SIZE, generator=rng, dtype=torch.float64)
+    labels = torch.randint(10, (_NUM_IMAGES,), generator=rng)
     blocks = list(_fold_all(net, images))
     last = blocks[-1].output.detach().requires_grad_()
     loss = F.cross_entropy(net.classify(last), labels, reduction="sum")
@@ -169,7 +177,7 @@ def mean_length(shares: Sequence[float]) -> float:
     return sum(k * share for k, share in enumerate(shares))
 
 
-def judge(measured: dict[str, Measurement], counted: float) -> tuple[Answer, str]:
+def judge_paths(measured: dict[str, Measurement], counted: float) -> tuple[Answer, str]:
     """Say whether lengths 5 to 17 carry almost all of the gradient, from the intervals of each net."""
     main = measured[MAIN]
     words = {name: _word(m) for name, m in measured.items()}
@@ -204,3 +212,30 @@ def _word(measured: Measurement) -> str:
         return "open"
     low, high = measured.interval
     return "yes" if low > 100 * ALMOST_ALL else "no" if high < 100 * ALMOST_ALL else "open"
+
+
+def path_figure(
+    count: Sequence[float], shares: Mapping[str, Sequence[Sequence[float]]], window: range
+) -> Figure:
+    """Draw by path length the share of all paths (grey) and of the gradient (mean over seeds)."""
+    figure, axes = panel(width=5.2, height=3.4)
+    lengths = np.arange(len(count))
+    axes.axvspan(window[0] - 0.5, window[-1] + 0.5, color=SOFT, alpha=0.12, linewidth=0)
+    axes.fill_between(
+        lengths, 100 * np.array(count), color=SOFT, alpha=0.35, linewidth=0, label="number of paths"
+    )
+    colours = [KIND_COLOURS["residual"]] if len(shares) == 1 else [*OTHER_COLOURS[:2], KIND_COLOURS["plain"]]
+    for (name, seeds), colour, marker in zip(shares.items(), colours, "os^", strict=False):
+        values = 100 * np.array(seeds)
+        axes.plot(
+            lengths, values.mean(axis=0), color=colour, linewidth=1.6, marker=marker, markersize=3.2,
+            markeredgewidth=0, label="gradient" if len(shares) == 1 else f"gradient: {name}",
+        )  # fmt: skip
+        axes.fill_between(
+            lengths, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+        )
+    axes.set_xlabel("length of the path: branches taken, of " + str(len(count) - 1))
+    axes.set_ylabel("share of all")
+    axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    legend(figure, axes)
+    return figure

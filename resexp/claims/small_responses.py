@@ -10,17 +10,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from resexp.claims.brief import Progress, drawings, side_by_side, train
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
-from resexp.claims.wording import spelled
-from resexp.findings.statistics import Estimate, mean_estimate, paired_difference
-from resexp.views.figures.trained_claims import lesions_figure, responses_figure
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-KINDS = ("plain", "residual")
+from resexp.analysis.statistics import Estimate, mean_estimate, paired_difference
+from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, spelled
+from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
+from resexp.claims.small_training import drawings, in_threads, train_briefly
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, LINE, SOFT, dress, panel
+
+_KINDS = ("plain", "residual")
 MODEL = {"depth": 14, "width": 16}
-NUM_BLOCKS = (MODEL["depth"] - 2) // 2
-OPTIM = {
+_NUM_BLOCKS = (MODEL["depth"] - 2) // 2
+_OPTIM = {
     "steps": 500,
     "batch_size": 64,
     "lr": 0.1,
@@ -32,35 +35,36 @@ HARDLY = 0.10
 """A lesion hardly matters if it adds less than this to the error."""
 RUIN = 0.5
 """A lesion is ruin if it goes more than this part of the way from the error before to guessing."""
-Pairs = Mapping[int, Mapping[str, Patient]]
+TwinsBySeed = Mapping[int, Mapping[str, Patient]]
 """By seed and kind."""
+_MARKERS = "os^Dvp"
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train a pair a seed and take it apart. About two minutes for three seeds."""
     images = drawings()
 
-    def patient(kind: str, seed: int, progress: Progress) -> Patient:
-        trained = train(images.train, MODEL | {"kind": kind}, OPTIM, seed=seed, progress=progress)
+    def patient(kind: str, seed: int, progress: OnProgress) -> Patient:
+        trained = train_briefly(images.train, MODEL | {"kind": kind}, _OPTIM, seed=seed, progress=progress)
         return examine(trained.engine.net, images)
 
-    cells = [(kind, seed) for seed in seeds for kind in KINDS]
-    patients = side_by_side([partial(patient, *cell) for cell in cells], report)
+    cells = [(kind, seed) for seed in seeds for kind in _KINDS]
+    patients = in_threads([partial(patient, *cell) for cell in cells], report)
     found = dict(zip(cells, patients, strict=True))
-    pairs = {seed: {kind: found[kind, seed] for kind in KINDS} for seed in seeds}
+    pairs = {seed: {kind: found[kind, seed] for kind in _KINDS} for seed in seeds}
     return _finding(pairs, 1 / images.test.num_classes)
 
 
-def _finding(pairs: Pairs, chance: float) -> Finding:
-    guessing = 1 - chance
+def _finding(pairs: TwinsBySeed, guess_accuracy: float) -> Finding:
+    guessing = 1 - guess_accuracy
     trained = [seed for seed, pair in pairs.items() if all(p.accuracy > ENOUGH for p in pair.values())]
-    patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in KINDS}
+    patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in _KINDS}
     response = paired_difference(
-        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(KINDS))
+        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(_KINDS))
     )
     lesions: dict[Statistics, Lesions] = {way: _lesions(patients, way, guessing) for way in STATISTICS}
     parts = parts_of_claim(response, lesions)
-    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in KINDS}
+    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in _KINDS}
     return Finding(
         name="small-responses",
         claim=(
@@ -68,30 +72,30 @@ def _finding(pairs: Pairs, chance: float) -> Finding:
             "layers, and any one of them can be taken out; take one out of a plain net and it guesses."
         ),
         source="He et al. 2015, Fig. 7; Veit et al. 2016",
-        answer=answer(len(trained), parts),
+        answer=small_responses_answer(len(trained), parts),
         sentence=_sentence((len(trained), len(pairs)), parts, response, lesions, known),
         setup=(
             f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
-            f"of 16x16: {OPTIM['steps']} steps of {OPTIM['batch_size']}, learning rate {OPTIM['lr']}. Each "
-            "block that keeps the shape is taken out in turn, the rest left as it is; the error is that on "
-            f"{NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) and "
-            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
+            f"of 16x16: {_OPTIM['steps']} steps of {_OPTIM['batch_size']}, learning rate {_OPTIM['lr']}. "
+            "Each block that keeps the shape is taken out in turn, the rest left as it is; the error is that "
+            f"on {NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) "
+            f"and as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
             f"Hardly matters: less than {HARDLY:.0%} of the drawings. Ruin: more than {RUIN:.0%} of the way "
-            f"to guessing. (Here a lesion takes one of {NUM_BLOCKS} blocks; Veit et al.'s net has 54.)"
+            f"to guessing. (Here a lesion takes one of {_NUM_BLOCKS} blocks; Veit et al.'s net has 54.)"
         ),
         measurements=(
-            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in KINDS),
+            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in _KINDS),
             *(
                 Measurement.of(f"error added by a lesion, {kind}, {way} statistics", of.added[kind], "share")
                 for way, of in lesions.items()
-                for kind in KINDS
+                for kind in _KINDS
             ),
             *(
                 Measurement.of(
                     f"way to guessing that a lesion goes, {kind}, {way} statistics", of.way[kind], "share"
                 )
                 for way, of in lesions.items()
-                for kind in KINDS
+                for kind in _KINDS
             ),
             Measurement.of("std of R(x), residual minus plain, mean over blocks", response, "std"),
         ),
@@ -147,7 +151,7 @@ def parts_of_claim(response: Estimate, lesions: Mapping[Statistics, Lesions]) ->
     return parts
 
 
-def answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
+def small_responses_answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
     """Say of all parts together; one that is so beside one that is not makes it a claim with conditions."""
     found = list(parts.values())
     if num_trained == 0:
@@ -167,7 +171,7 @@ def _sentence(
     known: Mapping[str, Estimate],
 ) -> str:
     trained, of_all = pairs
-    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in KINDS)
+    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in _KINDS)
     head = f"{trained} of {of_all} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
     if trained == 0:
         return f"{head}: a lesion would say nothing of nets that know so little."
@@ -176,8 +180,8 @@ def _sentence(
         if of_these := [part for part, found in parts.items() if found is verdict]:
             text.append(f"{words}: {'; '.join(of_these)}.")
     for way, of in lesions.items():
-        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in KINDS}
-        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in KINDS}
+        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in _KINDS}
+        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in _KINDS}
         text.append(
             f"Without one block, {way} statistics: {added['residual']} more errors in 100 drawings for the "
             f"residual net and {added['plain']} for the plain one, {share['residual']}% and "
@@ -233,3 +237,70 @@ def _pictures(patients: Mapping[str, Mapping[int, Patient]], guessing: float) ->
 def _mean(values: Iterable[float]) -> float:
     values = list(values)
     return sum(values) / len(values)
+
+
+def lesions_figure(
+    blocks: Sequence[str],
+    ways: Mapping[str, Mapping[str, tuple[float, Mapping[str, Sequence[float]]]]],
+    *,
+    guessing: float,
+) -> Figure:
+    """Draw the test error, in percent, of nets without one block; a panel for each way of measuring it.
+
+    ways: by name, then by kind: the error of the whole net, and one error a net for each block taken out. A
+    block that is not there cannot be taken out.
+    """
+    figure = Figure(figsize=(5.2, 2.4 * len(ways) + 0.4), layout="constrained")
+    panels = figure.subplots(len(ways), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (way, kinds) in zip(panels, ways.items(), strict=True):
+        dress(axes)
+        axes.set_title(way, loc="left", fontsize=FONT_SIZE, color=INK, pad=3)
+        for kind, (whole, without) in kinds.items():
+            axes.axhline(whole, color=KIND_COLOURS[kind], linewidth=1.0, linestyle=(0, (4, 2)))
+            _dots_a_block(axes, blocks, without, kind)
+        axes.axhline(guessing, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+        for at, block in enumerate(blocks):
+            if all(block not in without for _, without in kinds.values()):
+                axes.axvspan(at - 0.4, at + 0.4, color=LINE, linewidth=0, alpha=0.5)
+                axes.annotate(
+                    "cannot be\nremoved", (at, 0.5), xycoords=axes.get_xaxis_transform(), ha="center",
+                    va="center", rotation=90, fontsize=FONT_SIZE - 1, color=SOFT,
+                )  # fmt: skip
+        axes.set_ylim(0, 100)
+        axes.set_ylabel("test error (%)")
+        _block_ticks(axes, blocks)
+    panels[-1].set_xlabel("block taken out", fontsize=FONT_SIZE, color=INK)
+    legend(figure, panels[0])
+    return figure
+
+
+def responses_figure(blocks: Sequence[str], responses: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the standard deviation of each block's response, a dot a net, by kind."""
+    figure, axes = panel(width=5.2, height=2.7)
+    for kind, of_kind in responses.items():
+        _dots_a_block(axes, blocks, of_kind, kind)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("std of R(x)")
+    axes.set_xlabel("block")
+    _block_ticks(axes, blocks)
+    legend(figure, axes)
+    return figure
+
+
+def _dots_a_block(axes: Axes, blocks: Sequence[str], dots: Mapping[str, Sequence[float]], kind: str) -> None:
+    """A dot a net at each block that has any, and a dash at their mean; the kinds side by side."""
+    shift = -0.14 if kind == "plain" else 0.14
+    for block, values in dots.items():
+        at = blocks.index(block) + shift
+        axes.plot(
+            [at] * len(values), values, _MARKERS[list(KIND_COLOURS).index(kind)], color=KIND_COLOURS[kind],
+            markersize=4.5, markeredgewidth=0, alpha=0.75, label=kind if block == next(iter(dots)) else None,
+        )  # fmt: skip
+        mean = sum(values) / len(values)
+        axes.plot([at - 0.12, at + 0.12], [mean, mean], color=KIND_COLOURS[kind], linewidth=1.8)
+
+
+def _block_ticks(axes: Axes, blocks: Sequence[str]) -> None:
+    axes.set_xticks(range(len(blocks)), [block.removeprefix("stage") for block in blocks])
+    axes.set_xlim(-0.6, len(blocks) - 0.4)
+    axes.grid(False, axis="x")

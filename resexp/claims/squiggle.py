@@ -9,27 +9,81 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import ARMS, PLAIN, RESIDUAL, ZERO, OpenBlock, Pairs, fit, make_blocks, one_thread
-from resexp.claims.halves import DRAWN, MISSING, PARTS, SIZE, WHOLE, WORDED, crayon, draw, error_parts
-from resexp.claims.over_seeds import BySeed, Differences, differences, measurement, shown, too_few
-from resexp.claims.wording import listed
-from resexp.data.strokes import paper_grain
-from resexp.findings.statistics import Word
-from resexp.nets.blocks import Block
+from resexp.analysis.statistics import DifferenceWord
+from resexp.claims.finding import (
+    Answer,
+    BySeed,
+    Differences,
+    Finding,
+    Measurement,
+    OnProgress,
+    Picture,
+    listed,
+    mean_text,
+    measurement,
+    paired_differences,
+    too_few,
+)
+from resexp.claims.squiggle_data import (
+    DRAWING_PARTS,
+    DRAWN,
+    MISSING,
+    SHEET_SIZE,
+    WHOLE,
+    WORDED,
+    crayon,
+    draw_squiggles,
+    error_parts,
+)
+from resexp.claims.stacked_training import (
+    BLOCK_ARMS,
+    PLAIN,
+    RESIDUAL,
+    ZERO,
+    OpenBlock,
+    Pairs,
+    fit,
+    make_blocks,
+    one_thread,
+)
+from resexp.data.crayons.strokes import paper_grain
+from resexp.models.blocks import Block
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    FONT_SIZE,
+    INK,
+    SOFT,
+    colour_of,
+    dress,
+    markers,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import colour_of, curves_figure, sheets_figure
 
-NUM_TRAINING, NUM_CHOOSING, NUM_HELD_OUT = 2048, 128, 256
-STEPS, BATCH_SIZE = 300, 32
+NUM_TRAINING, _NUM_CHOOSING, _NUM_HELD_OUT = 2048, 128, 256
+_STEPS, _BATCH_SIZE = 300, 32
 LOOKS = (0, 10, 30, 100, 300)
-RATES = (0.005, 0.015, 0.045)
+_RATES = (0.005, 0.015, 0.045)
 ALONE_STEPS, ALONE_LOOK = 40, 20
-UNIT = "of just copying"
+_UNIT = "of just copying"
 CURVE_FLOOR = 3e-4
-AGAINST: dict[Word | None, str] = {"lower": "better", "higher": "worse", "not resolved": "not told apart"}
+AGAINST: dict[DifferenceWord | None, str] = {
+    "lower": "better",
+    "higher": "worse",
+    "not resolved": "not told apart",
+}
+Drawing = NDArray[np.float32]
+"""Wax on paper, [H, W] in [0, 1]."""
+_PAPER = "#fffdf6"
+EDGE = "#d9d3c4"
+"""A sheet stays a sheet in the dark: these two do not follow the reader's setting."""
+GRAPHITE = "#4a4742"
 
 
 class Course(NamedTuple):
@@ -44,18 +98,18 @@ class Course(NamedTuple):
         return self.errors[max(self.errors)]
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train the three arms on half squiggles and see which half each of them gets wrong."""
     with one_thread():
-        data = {what: [draw(s, what, n) for s in seeds] for what, n in SETS.items()}
+        data = {what: [draw_squiggles(s, what, n) for s in seeds] for what, n in SETS.items()}
         courses = {
-            arm: learn(arm, seeds, data, lambda done, i=i: report((i + done) / 5))
-            for i, arm in enumerate(ARMS)
+            arm: learn_halves(arm, seeds, data, lambda done, i=i: report((i + done) / 5))
+            for i, arm in enumerate(BLOCK_ARMS)
         }
-        blocked = learn(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
-        alone = {arm: learn_one(arm, seeds, data) for arm in ARMS}
+        blocked = learn_halves(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
+        alone = {arm: learn_one(arm, seeds, data) for arm in BLOCK_ARMS}
     found = judged(courses)
-    answer, sentence = judge(courses, found, blocked)
+    answer, sentence = judge_squiggle(courses, found, blocked)
     return Finding(
         name="squiggle",
         claim="A plain block must draw the whole shape; a residual block only draws what is missing.",
@@ -63,16 +117,16 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
         answer=answer,
         sentence=sentence,
         setup=(
-            f"Drawings of {SIZE} x {SIZE} pixels: given is the left half of a wave in crayon, wanted the "
-            "whole wave. Every block is two layers that join all pixels to all, with a ReLU between; the "
-            "residual ones add their input, the third starts with its last layer at zero. Same first "
-            f"weights, same drawings, {STEPS} steps of {BATCH_SIZE} drawings; for each block the best of "
-            f"the learning rates {', '.join(map(str, RATES))}, chosen on other drawings. The error is the "
-            f"squared difference on {NUM_HELD_OUT} squiggles that were never trained on, in units of the "
-            "error of handing on the half as it came. Pixels that are right in the given half are 'already "
-            "drawn', pixels to be added are 'missing', the rest is 'blank'."
+            f"Drawings of {SHEET_SIZE} x {SHEET_SIZE} pixels: given is the left half of a wave in crayon, "
+            "wanted the whole wave. Every block is two layers that join all pixels to all, with a ReLU "
+            "between; the residual ones add their input, the third starts with its last layer at zero. "
+            f"Same first weights, same drawings, {_STEPS} steps of {_BATCH_SIZE} drawings; for each block "
+            f"the best of the learning rates {', '.join(map(str, _RATES))}, chosen on other drawings. The "
+            f"error is the squared difference on {_NUM_HELD_OUT} squiggles that were never trained on, in "
+            "units of the error of handing on the half as it came. Pixels that are right in the given half "
+            "are 'already drawn', pixels to be added are 'missing', the rest is 'blank'."
         ),
-        measurements=measurements(courses, found, blocked, alone),
+        measurements=squiggle_measurements(courses, found, blocked, alone),
         pictures=pictures(courses, data["held out"][0]),
         details={
             "seeds": list(seeds),
@@ -92,14 +146,14 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
     )
 
 
-SETS = {"training": NUM_TRAINING, "choosing": NUM_CHOOSING, "held out": NUM_HELD_OUT}
+SETS = {"training": NUM_TRAINING, "choosing": _NUM_CHOOSING, "held out": _NUM_HELD_OUT}
 
 
-def learn(
+def learn_halves(
     arm: str,
     seeds: Sequence[int],
     data: dict[str, list[Pairs]],
-    report: Report,
+    report: OnProgress,
     *,
     kind: type[Block] = OpenBlock,
 ) -> Course:
@@ -111,13 +165,13 @@ def learn(
     )
 
     def batch(seed: int, step: int) -> Pairs:
-        chance = torch.Generator().manual_seed(derive(seed, "squiggle", "batch", step))
-        some = torch.randint(NUM_TRAINING, (BATCH_SIZE,), generator=chance)
+        rng = torch.Generator().manual_seed(derive(seed, "squiggle", "batch", step))
+        some = torch.randint(NUM_TRAINING, (_BATCH_SIZE,), generator=rng)
         return Pairs(*(part[some] for part in training[seed]))
 
     result = fit(
-        lambda seed: dense(arm, seed, kind), seeds, RATES, batch,
-        steps=STEPS, looks=LOOKS, choosing=choosing, held_out=held_out, report=report,
+        lambda seed: dense(arm, seed, kind), seeds, _RATES, batch,
+        steps=_STEPS, looks=LOOKS, choosing=choosing, held_out=held_out, report=report,
     )  # fmt: skip
     errors = {
         step: {
@@ -136,7 +190,7 @@ def learn_one(arm: str, seeds: Sequence[int], data: dict[str, list[Pairs]]) -> d
     }
     both = Pairs(*(torch.stack(part) for part in zip(*one.values(), strict=True)))
     result = fit(
-        lambda seed: dense(arm, seed), seeds, RATES, lambda seed, step: one[seed],
+        lambda seed: dense(arm, seed), seeds, _RATES, lambda seed, step: one[seed],
         steps=ALONE_STEPS, looks=(ALONE_LOOK, ALONE_STEPS), choosing=both, held_out=both,
     )  # fmt: skip
     return dict(zip(seeds, error_parts(result.outputs[ALONE_LOOK], both)[WHOLE], strict=True))
@@ -144,7 +198,7 @@ def learn_one(arm: str, seeds: Sequence[int], data: dict[str, list[Pairs]]) -> d
 
 def dense(arm: str, seed: int, kind: type[Block] = OpenBlock) -> nn.Module:
     """Return one block whose layers join every pixel to every pixel."""
-    pixels = SIZE * SIZE
+    pixels = SHEET_SIZE * SHEET_SIZE
     return make_blocks(arm, seed, pixels, lambda: nn.Linear(pixels, pixels), kind=kind)
 
 
@@ -153,28 +207,28 @@ def judged(courses: dict[str, Course]) -> Differences[tuple[str, str]]:
     pairs: dict[tuple[str, str], tuple[BySeed, BySeed]] = {
         (arm, part): (courses[arm].last[part], courses[PLAIN].last[part])
         for arm in (RESIDUAL, ZERO)
-        for part in (WHOLE, *PARTS)
+        for part in (WHOLE, *DRAWING_PARTS)
     }
-    return differences(pairs)
+    return paired_differences(pairs)
 
 
-def judge(
+def judge_squiggle(
     courses: dict[str, Course], found: Differences[tuple[str, str]], blocked: Course
 ) -> tuple[Answer, str]:
     """Say which half a residual block draws better than a plain one, and from where it has to start."""
-    words: dict[tuple[str, str], Word | None] = {key: word for key, (_, word) in found.items()}
+    words: dict[tuple[str, str], DifferenceWord | None] = {key: word for key, (_, word) in found.items()}
     n = len(courses[PLAIN].last[WHOLE])
     if None in words.values():
         return "not resolved", too_few(n)
 
     def against(arm: str, part: str) -> str:
-        theirs, plain = (shown(courses[each].last[part]) for each in (arm, PLAIN))
+        theirs, plain = (mean_text(courses[each].last[part]) for each in (arm, PLAIN))
         return f"{AGAINST[words[arm, part]]} on {WORDED[part]} ({theirs} against {plain})"
 
     residual, zero = (
         listed(against(arm, part) for part in (DRAWN, MISSING, WHOLE)) for arm in (RESIDUAL, ZERO)
     )
-    answer = answer_of(words)
+    answer = squiggle_answer(words)
     lead = ""
     if answer == "holds only if":
         lead = "The shortcut spares the block the copying, not the drawing. "
@@ -188,8 +242,8 @@ def judge(
     trap = ""
     if min(blocked_at.values()) > max(courses[ZERO].last[MISSING].values()):
         trap = (
-            f" But with a ReLU after the addition the zero start keeps {shown(blocked_at)} of the missing "
-            "half: where the paper is exactly 0, that ReLU lets no gradient through."
+            f" But with a ReLU after the addition the zero start keeps {mean_text(blocked_at)} of the "
+            "missing half: where the paper is exactly 0, that ReLU lets no gradient through."
         )
     return answer, (
         f"{lead}Against the plain block the residual block is {residual}. Started at zero it is "
@@ -197,7 +251,7 @@ def judge(
     )
 
 
-def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
+def squiggle_answer(words: Mapping[tuple[str, str], DifferenceWord | None]) -> Answer:
     """Return the answer from the words for (arm, part), each against the plain block."""
     if None in words.values():
         return "not resolved"
@@ -211,7 +265,7 @@ def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
     return "does not hold" if words[RESIDUAL, WHOLE] == "higher" else "not resolved"
 
 
-def measurements(
+def squiggle_measurements(
     courses: dict[str, Course],
     found: Differences[tuple[str, str]],
     blocked: Course,
@@ -219,23 +273,23 @@ def measurements(
 ) -> tuple[Measurement, ...]:
     """Return all of it for the table, the whole drawing first."""
     rows = [
-        measurement(f"error on {WORDED[part]}: {arm}", list(courses[arm].last[part].values()), UNIT)
-        for part in (WHOLE, *PARTS)
-        for arm in ARMS
+        measurement(f"error on {WORDED[part]}: {arm}", list(courses[arm].last[part].values()), _UNIT)
+        for part in (WHOLE, *DRAWING_PARTS)
+        for arm in BLOCK_ARMS
     ]
     rows += [
-        Measurement.of(f"{arm} minus plain, on {WORDED[part]}", estimate, UNIT)
+        Measurement.of(f"{arm} minus plain, on {WORDED[part]}", estimate, _UNIT)
         for (arm, part), (estimate, _) in found.items()
     ]
     rows.append(
         measurement(
             "error on the missing half: zero start, ReLU after the addition",
             list(blocked.last[MISSING].values()),
-            UNIT,
+            _UNIT,
         )
     )
     rows += [
-        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", list(each.values()), UNIT)
+        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", list(each.values()), _UNIT)
         for arm, each in alone.items()
     ]
     return tuple(rows)
@@ -243,11 +297,11 @@ def measurements(
 
 def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
     """Return the drawings side by side, then the error on each part over the steps."""
-    chance = np.random.default_rng(derive(0, "squiggle", "paper"))
-    grain = paper_grain(chance)
-    given, wanted = (crayon(part[0], grain, chance) for part in held_out)
-    sheets = {arm: [crayon(drawn, grain, chance) for drawn in c.drawn.values()] for arm, c in courses.items()}
-    colours = {arm: colour_of(arm, ARMS) for arm in ARMS}
+    rng = np.random.default_rng(derive(0, "squiggle", "paper"))
+    grain = paper_grain(rng)
+    given, wanted = (crayon(part[0], grain, rng) for part in held_out)
+    sheets = {arm: [crayon(drawn, grain, rng) for drawn in c.drawn.values()] for arm, c in courses.items()}
+    colours = {arm: colour_of(arm, BLOCK_ARMS) for arm in BLOCK_ARMS}
     sheets_of_paper = sheets_figure(
         (given, wanted), sheets, [f"step {step}" if step else "start" for step in LOOKS], colours=colours
     )
@@ -256,11 +310,11 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
             arm: {step: list(errors[part].values()) for step, errors in course.errors.items()}
             for arm, course in courses.items()
         }
-        for part in PARTS
+        for part in DRAWING_PARTS
     }
     ends = "; ".join(
-        f"{WORDED[part]}: " + ", ".join(f"{arm} {shown(c.last[part])}" for arm, c in courses.items())
-        for part in PARTS
+        f"{WORDED[part]}: " + ", ".join(f"{arm} {mean_text(c.last[part])}" for arm, c in courses.items())
+        for part in DRAWING_PARTS
     )
     return (
         Picture(
@@ -275,10 +329,86 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
             "once.",
         ),
         Picture(
-            curves_figure(panels, floor=CURVE_FLOOR, names=ARMS),
+            curves_figure(panels, floor=CURVE_FLOOR, names=BLOCK_ARMS),
             "The error on each part of the drawing, in units of just copying; bands are the range of the "
             "seeds. "
             f"What starts at zero starts below the picture, with no error but on {WORDED[MISSING]}.",
             f"Errors at the end on {ends}.",
         ),
     )
+
+
+def sheets_figure(
+    task: tuple[Drawing, Drawing],
+    columns: Mapping[str, Sequence[Drawing]],
+    rows: Sequence[str],
+    *,
+    colours: Mapping[str, str],
+) -> Figure:
+    """Draw sheets of paper with crayon on them: the task on top, then a column a name, a row each of `rows`.
+
+    task: what is given, what is wanted. columns: two or more. colours: of each column's heading and crayon.
+    """
+    size = (1.24 * len(columns) + 0.6, 1.24 * (len(rows) + 1) + 0.6)
+    figure = Figure(figsize=size, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
+    grid = figure.subplots(len(rows) + 1, len(columns), squeeze=False)
+    for axes in grid[0]:
+        axes.set_axis_off()
+    for axes, drawing, word in ((grid[0, 0], task[0], "given"), (grid[0, -1], task[1], "wanted")):
+        axes.set_axis_on()
+        _sheet(axes, drawing, GRAPHITE)
+        axes.set_title(word, fontsize=FONT_SIZE, color=SOFT, pad=4)
+    way = {"arrowstyle": "->", "color": SOFT, "linewidth": 1.2}
+    grid[0, 1].annotate("", (0.85, 0.5), (0.15, 0.5), xycoords="axes fraction", arrowprops=way)
+    for j, (name, drawings) in enumerate(columns.items()):
+        for i, drawing in enumerate(drawings):
+            axes = grid[i + 1, j]
+            _sheet(axes, drawing, colours[name])
+            if i == 0:
+                axes.set_title(name, fontsize=FONT_SIZE, color=colours[name], pad=4)
+            if j == 0:
+                axes.set_ylabel(rows[i], fontsize=FONT_SIZE, color=SOFT, rotation=0, ha="right", va="center")
+    return figure
+
+
+def _sheet(axes: Axes, drawing: Drawing, colour: str) -> None:
+    """Put one drawing on paper: the wax covers the paper, it does not tint it."""
+    paper, wax = np.array(to_rgb(_PAPER)), np.array(to_rgb(colour))
+    amount = np.clip(drawing, 0, 1)[:, :, None]
+    axes.imshow(paper + amount * (wax - paper), interpolation="none")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_color(EDGE)
+    axes.spines[:].set_linewidth(0.8)
+
+
+def curves_figure(
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]], *, floor: float, names: Sequence[str]
+) -> Figure:
+    """Draw a panel under the other: the mean over seeds by step, the seeds' range as a band, a curve a name.
+
+    panels: title to name to step to one number a seed, on one logarithmic axis from `floor` up.
+    """
+    figure = Figure(figsize=(4.3, 2.35 * len(panels) + 0.6), layout="constrained")
+    stack = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axes, (title, curves) in zip(stack, panels.items(), strict=True):
+        dress(axes)
+        for name, curve in curves.items():
+            x, values = list(curve), np.array(list(curve.values()))
+            colour = colour_of(name, names)
+            axes.plot(
+                x, values.mean(axis=1), color=colour, marker=markers(names)[name], markersize=4,
+                markeredgewidth=0, label=name,
+            )  # fmt: skip
+            axes.fill_between(
+                x, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.18, linewidth=0
+            )
+            axes.set_xticks(x[:1] + [step for step in x if step >= x[-1] / 5])
+        axes.set_title(title, loc="left", fontsize=FONT_SIZE, color=INK, pad=3)
+        axes.set_yscale("log")
+        axes.set_ylim(floor, None)
+        axes.yaxis.set_minor_locator(NullLocator())
+    stack[-1].set_xlabel("step", fontsize=FONT_SIZE, color=INK)
+    legend(figure, stack[0])
+    return figure

@@ -1,4 +1,4 @@
-"""The commands: parse, call one function, print. Here is what they are called and how an error ends them."""
+"""The command line: parse, call one function, print. What commands are called and how an error ends them."""
 
 import os
 import signal
@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
-from resexp import __version__
-from resexp.cli.cifar10 import fetch, verify
-from resexp.cli.comparing import compare, report
-from resexp.cli.looking import board, runs, verify_run
-from resexp.cli.measuring import claims, gradients
-from resexp.cli.printing import note
-from resexp.cli.settings import configs, validate
-from resexp.cli.training import train
+from resexp._version import __version__
+from resexp.cli.claims import claims
+from resexp.cli.compare import compare, report
+from resexp.cli.configs import configs, validate
+from resexp.cli.data import fetch, verify_data
+from resexp.cli.gradients import gradients
+from resexp.cli.output import note
+from resexp.cli.runs import board, runs, verify_run
+from resexp.cli.train import train
 from resexp.errors import UsageError, as_told
-from resexp.training.signals import SIGNALS, leave_at_once
+from resexp.signals import SIGNALS, leave_at_once
 
 app = typer.Typer(
     name="resexp",
@@ -35,8 +36,8 @@ app.command("verify")(verify_run)
 
 data_app = typer.Typer(help="CIFAR-10: get it, or check what is there.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-for command in (fetch, verify):
-    data_app.command()(command)
+data_app.command()(fetch)
+data_app.command("verify")(verify_data)
 
 
 def _version(shown: bool) -> None:

@@ -1,4 +1,4 @@
-"""Chance and arithmetic apart: `draw` makes small tables of integers, `render` makes images of them.
+"""Batches and augmentation: `draw` makes small tables of integers, `render` makes images of them.
 
 Both arms of an experiment, every seed of a resume and every device see the same batches, because a batch is
 a pure function of the seed and the step.
@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resexp.data.datasets import Dataset
+from resexp.data.dataset import Dataset
 from resexp.errors import DataError
 from resexp.seeds import derive
 
@@ -19,7 +19,7 @@ PAD = 4
 
 
 class Draw(NamedTuple):
-    """The chance of one batch: int64 [B] each, on the CPU until someone moves it."""
+    """What decides one batch: int64 [B] each, on the CPU until someone moves it."""
 
     indices: Tensor
     """which images, in [0, N)"""
@@ -64,7 +64,7 @@ def _stream(seed: int) -> torch.Generator:
 
 
 def draw(seed: int, step: int, *, num_images: int, batch_size: int, augment: bool) -> Draw:
-    """Return the chance of the batch at `step`, a pure function of the arguments.
+    """Return what decides the batch at `step`, a pure function of the arguments.
 
     Each epoch has its own permutation, of which the last N mod B images are dropped: another rest each
     epoch. Crops and flips have a stream of their own, so switching them off leaves the order as it was.
@@ -73,14 +73,14 @@ def draw(seed: int, step: int, *, num_images: int, batch_size: int, augment: boo
     first = position * batch_size
     indices = _order(seed, epoch, num_images)[first : first + batch_size].clone()
     if not augment:
-        return in_place(indices)
-    chance = _stream(derive(seed, "augment", step))
-    top, left = torch.randint(2 * PAD + 1, (2, batch_size), generator=chance)
-    flip = torch.randint(2, (batch_size,), generator=chance)
+        return unaugmented(indices)
+    rng = _stream(derive(seed, "augment", step))
+    top, left = torch.randint(2 * PAD + 1, (2, batch_size), generator=rng)
+    flip = torch.randint(2, (batch_size,), generator=rng)
     return Draw(indices, top, left, flip)
 
 
-def in_place(indices: Tensor) -> Draw:
+def unaugmented(indices: Tensor) -> Draw:
     """Return the draw of these images as they are, neither cropped nor mirrored: int64 [B] of indices."""
     centre = torch.full_like(indices, PAD)
     return Draw(indices, centre, centre, torch.zeros_like(indices))

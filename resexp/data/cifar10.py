@@ -15,8 +15,8 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
-from resexp.data.download import PATIENT, NoMirrorError, Patience, Progress, download, silent
-from resexp.data.raw import Raw
+from resexp.data.dataset import Raw
+from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, silent
 from resexp.errors import DataError, ResourceError
 
 MIRRORS = (
@@ -37,14 +37,14 @@ def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = P
     unasked. archive: the class that reads it, with its MD5 sums; tests give one of their own.
     """
     if not (root / archive.base_folder).exists():
-        fetch(root, archive=archive, patience=patience)
+        fetch_cifar10(root, archive=archive, patience=patience)
     try:
         with warnings.catch_warnings():
             # The pickles are of 2009 and spell a dtype's flag as 0, which NumPy 2.4 warns of.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             train, test = archive(root, train=True), archive(root, train=False)
     except (RuntimeError, OSError):  # torchvision says that something is wrong, not what
-        verify(root, archive=archive)
+        verify_cifar10(root, archive=archive)
         raise
     (train_images, train_labels), (test_images, test_labels) = (
         (np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.array(part.targets, dtype=np.int64))
@@ -53,7 +53,7 @@ def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = P
     return Raw(train_images, train_labels, test_images, test_labels, tuple(train.classes), "CIFAR-10")
 
 
-def verify(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
+def verify_cifar10(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
     folder = root / archive.base_folder
     sums = _sums(archive)
@@ -71,12 +71,12 @@ def verify(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     return f"{folder}: CIFAR-10, {len(sums)} files, every MD5 right"
 
 
-def fetch(
+def fetch_cifar10(
     root: Path,
     *,
     archive: type[CIFAR10] = CIFAR10,
     patience: Patience = PATIENT,
-    progress: Progress = silent,
+    progress: OnReceived = silent,
 ) -> str:
     """Put CIFAR-10 under `root`, replacing what is damaged, and return a line that says where it is.
 
@@ -115,7 +115,7 @@ def mirrors() -> tuple[str, ...]:
     return (own,) if own else MIRRORS
 
 
-def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: Progress) -> None:
+def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: OnReceived) -> None:
     part = packed.with_name(f".{packed.name}.part")
     try:
         download(mirrors(), part, md5=archive.tgz_md5, patience=patience, progress=progress)

@@ -1,17 +1,17 @@
-"""A data set in its parts: what a run trains on, chooses by and is tested on."""
+"""Splits: what a run trains on, chooses by and is tested on."""
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from resexp.config import DataName, DataSection
-from resexp.data import crayons
-from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.crayons import dataset as crayons
+from resexp.data.dataset import Dataset, Raw, dataset, statistics
 from resexp.data.download import BRIEF
-from resexp.data.raw import Raw
 from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
 
@@ -100,9 +100,9 @@ def _cifar10(root: Path) -> Raw:
 
 
 def _folder(root: Path) -> Raw:
-    from resexp.data import folder
+    from resexp.data import image_folder
 
-    return folder.load(root)
+    return image_folder.load(root)
 
 
 # torchvision takes as long to import as torch: only the images that it reads wait for it.
@@ -111,3 +111,18 @@ SOURCES: dict[DataName, Callable[[Path], Raw]] = {
     "crayons": lambda root: crayons.load(),
     "folder": _folder,
 }
+
+
+def splits_of(section: DataSection) -> Splits:
+    """Return the images of a config's data section; loaded once in a process."""
+    return _splits(section.model_dump_json())
+
+
+def as_loaded(section: DataSection) -> DataSection:
+    """Return the section with `auto` as it was resolved in this process, for another that loads the same."""
+    return section.model_copy(update={"name": splits_of(section).name})
+
+
+@lru_cache(maxsize=2)
+def _splits(section: str) -> Splits:
+    return load(DataSection.model_validate_json(section))

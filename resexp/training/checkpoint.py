@@ -3,17 +3,20 @@
 import hashlib
 import io
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from resexp.errors import RunFolderError
-from resexp.records.folder import disk_errors, sync_folder, write_atomic
+from resexp.models.resnet import Network, build
+from resexp.records.files import disk_errors, sync_folder, write_atomic
+from resexp.records.run import Run
 
 KEPT = {"step": 2, "best": 1}
 DIGITS = 10
-PARTS = {"step", "net", "momentum", "journal"}
+CHECKPOINT_PARTS = {"step", "net", "momentum", "journal"}
 
 
 class DamagedError(RunFolderError):
@@ -79,7 +82,7 @@ def read(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: damaged, its SHA-256 is not the one beside it")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        sound = state.keys() >= PARTS and state["step"] == step_of(path)
+        sound = state.keys() >= CHECKPOINT_PARTS and state["step"] == step_of(path)
     except Exception as error:  # torch.load raises whatever pickle, zip and its own checks do
         raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__})") from error
     if not sound:
@@ -103,3 +106,21 @@ def newest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             *damaged, f"{folder}: no sound checkpoint is left; delete that folder to train again from step 0"
         )
     return None, []
+
+
+def load_net(folder: str | PathLike[str]) -> Network:
+    """Return the net of a finished run as its last checkpoint holds it, on the CPU, in evaluation mode.
+
+    Where its weights were averaged (`optim.ema`), it has the average, by which it was evaluated.
+    """
+    run = Run(Path(folder))
+    if run.status != "finished":
+        raise RunFolderError(f"{folder}: {run.status}; only a finished run has a trained net")
+    state, _ = newest(run.folder / "checkpoints")
+    if state is None or state["step"] != run.config.optim.steps:
+        raise RunFolderError(f"{folder}: the checkpoint of its last step is missing or damaged")
+    config = run.config
+    num_classes = run.manifest["data"]["num_classes"]
+    net = build(seed=config.seed, num_classes=num_classes, **config.model.model_dump())
+    net.take(state.get("average", state["net"]))
+    return net.eval()

@@ -1,4 +1,4 @@
-"""The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
+"""The engine, the only mutable thing in training: a net, its optimizer, and how steps are executed."""
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
@@ -10,20 +10,17 @@ from torch import Tensor
 
 from resexp.config import Config
 from resexp.data.batches import Draw, draw, render
-from resexp.data.datasets import Dataset
-from resexp.nets.network import Network, build
+from resexp.data.dataset import Dataset
+from resexp.models.resnet import Network, build
 from resexp.seeds import derive
-from resexp.training.allocator import keep_freed_memory
-from resexp.training.averaging import Average
-from resexp.training.compiling import compiled
+from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
+from resexp.training.cuda_graph import GraphSteps
+from resexp.training.distributed.process_group import ALONE, Group, synchronised
+from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
-from resexp.training.execution import Execution
-from resexp.training.flushing import Flushed
-from resexp.training.graph import Graphed
-from resexp.training.group import ALONE, Group, synchronised
-from resexp.training.schedules import learning_rate
-from resexp.training.step import Readings, train_step
-from resexp.training.stepping import Course, OneByOne, Stepper
+from resexp.training.execution import Execution, compiled
+from resexp.training.lr_schedule import learning_rate
+from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -53,11 +50,11 @@ class Engine:
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         seen = synchronised(self.net) if execution.sync_batch_norm else self.net
-        self._forward = self._in_precision(group.across(compiled(seen) if execution.compiled else seen))
-        self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
-        self._flushed = Flushed(execution.threads)
+        self._forward = self._in_precision(group.wrap_ddp(compiled(seen) if execution.compiled else seen))
+        self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
+        self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
-        self._apart(group.rehearse, self._forward, self.net, shape)
+        self._apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _sgd(self) -> torch.optim.SGD:
@@ -76,11 +73,11 @@ class Engine:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 
-    def _stepper(self, chance: int) -> Stepper:
-        course = Course(
+    def _stepper(self, seed: int) -> Stepper:
+        inputs = StepInputs(
             draw=partial(
                 draw,
-                chance,
+                seed,
                 num_images=len(self.train.labels),
                 batch_size=self.config.optim.batch_size,
                 augment=self.config.data.augment,
@@ -88,22 +85,22 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return OneByOne(self._update, self.optimizer, course)
-        return Graphed(
+            return EagerSteps(self._update, self.optimizer, inputs)
+        return GraphSteps(
             self._update,
             self.optimizer,
-            course,
+            inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()],
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
             device=self.execution.device,
         )
 
-    def _update(self, chance: Draw) -> Readings:
-        batch = render(self.train, self._group.slice(chance))
+    def _update(self, batch_spec: Draw) -> Readings:
+        batch = render(self.train, self._group.slice(batch_spec))
         readings = train_step(self._forward, self.weights, self.optimizer, batch)
-        if self._average:
-            self._average.follow()
+        if self._ema:
+            self._ema.follow()
         return readings
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
@@ -136,7 +133,7 @@ class Engine:
 
         Running statistics are in use. `dataset` lies on the run's device already.
         """
-        net = (self._average.net if self._average else self.net).eval()
+        net = (self._ema.net if self._ema else self.net).eval()
         return self._apart(evaluate, self._in_precision(net), dataset, indices)
 
     def copy_of_net(self) -> Network:
@@ -149,8 +146,8 @@ class Engine:
 
     def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """All that a step changes, in place, by part and name."""
-        average = {"average": dict(self._average.state())} if self._average else {}
-        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **average}
+        ema = {"average": dict(self._ema.state())} if self._ema else {}
+        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **ema}
 
     def _momentum(self) -> dict[str, Tensor]:
         state = self.optimizer.state

@@ -1,8 +1,8 @@
-"""A run from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
+"""The training loop, from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,27 +10,73 @@ from typing import Any, NamedTuple
 import torch
 
 from resexp.config import Config
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, ResourceError
-from resexp.probes.profile import PROBES
-from resexp.records.folder import write_json
-from resexp.records.recorder import Lines
+from resexp.probes.gradient_profile import PROBES
+from resexp.records.files import write_json
+from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
 from resexp.records.summary import summarize
+from resexp.signals import Stop
 from resexp.training import checkpoint
-from resexp.training.beginning import begin, execution_of
-from resexp.training.calendar import Span, spans
+from resexp.training.distributed.process_group import ALONE, Group
 from resexp.training.engine import Engine
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
-from resexp.training.following import Task
-from resexp.training.group import ALONE, Group
-from resexp.training.journal import Journal
-from resexp.training.signals import Stop
+from resexp.training.metrics import MetricsLogger
+from resexp.training.resume import begin, execution_of
+from resexp.training.worker import TrainingTask
 
 PROBE_IMAGES = 128
 TRAIN_IMAGES_EVALUATED = 2_000
+LONGEST_SPAN = 50
+"""Steps between two read-backs, so that progress moves and a fault is found soon."""
+
+
+class Span(NamedTuple):
+    """Steps [start, stop), and what is due after them. A stop of 0 comes before the first step."""
+
+    start: int
+    stop: int
+    evaluate: bool
+    probe: bool
+    checkpoint: bool
+
+
+def probed_steps(steps: int) -> Iterator[int]:
+    """Yield 0, 1, 2, 5, 10, 20, 50, ... below `steps`, then `steps`."""
+    yield 0
+    decade = 1
+    while decade < steps:
+        yield from (m * decade for m in (1, 2, 5) if m * decade < steps)
+        decade *= 10
+    yield steps
+
+
+def spans(config: Config, start: int = 0) -> Iterator[Span]:
+    """Yield the spans from `start` updates on; start = 0 first yields the empty span before any update."""
+    steps, record = config.optim.steps, config.record
+    probed = set(probed_steps(steps)) if record.probes else set()
+
+    def due(stop: int, begin: int) -> Span:
+        last = stop == steps
+        return Span(
+            begin,
+            stop,
+            evaluate=last or (stop > 0 and stop % record.eval_every == 0),
+            probe=stop in probed,
+            checkpoint=last or (stop > 0 and stop % record.checkpoint_every == 0),
+        )
+
+    if start == 0:
+        yield due(0, 0)
+    while start < steps:
+        ends = [start + LONGEST_SPAN, steps, *(step for step in probed if step > start)]
+        ends += [(start // every + 1) * every for every in (record.eval_every, record.checkpoint_every)]
+        stop = min(ends)
+        yield due(stop, start)
+        start = stop
 
 
 class Progress(NamedTuple):
@@ -85,24 +131,24 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    execution = execution_of(config, folder, execution, group.place)
-    group.share(Task(config, splits.name, splits.fingerprint, execution))
+    execution = execution_of(config, folder, execution, group.here)
+    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
-    group.share(engine.state())
+    group.broadcast(engine.state())
     with (
-        group.leading(),
-        closing(Journal(folder, config, layers, state, data=splits.label)) as journal,
-        Lines(folder / "timing.jsonl") as timing,
-        stop.heeding(),
+        group.end_workers(),
+        closing(MetricsLogger(folder, config, layers, state, data=splits.label)) as logger,
+        JsonlWriter(folder / "timing.jsonl") as timing,
+        stop.polling(),
     ):
-        fault = _train(config, folder, splits, engine, group, journal, timing, stop, report)
-        journal.state()
+        fault = _train(config, folder, splits, engine, group, logger, timing, stop, report)
+        logger.state()
     result = summarize(
         layers=layers,
-        losses=journal.losses,
+        losses=logger.losses,
         metrics=Run(folder).metrics,
         profile=Run(folder).profile,
         steps=config.optim.steps,
@@ -119,8 +165,8 @@ def _train(
     splits: Splits,
     engine: Engine,
     group: Group,
-    journal: Journal,
-    timing: Lines,
+    logger: MetricsLogger,
+    timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
 ) -> dict[str, Any] | None:
@@ -129,21 +175,21 @@ def _train(
     for span in spans(config, engine.step):
         if span.stop > span.start:
             began = time.perf_counter()
-            group.share(span.stop - span.start)
-            readings = engine.advance(span.stop - span.start, should_stop=group.heed(stop))
-            if fault := journal.steps(span.start, readings):
+            group.broadcast(span.stop - span.start)
+            readings = engine.advance(span.stop - span.start, should_stop=group.stop_on_any_rank(stop))
+            if fault := logger.steps(span.start, readings):
                 return fault
             seconds = time.perf_counter() - began
             speed = len(readings.loss) * config.optim.batch_size / seconds
             timing.row({"step": engine.step, "seconds": seconds, "images_per_second": speed})
-            report(Progress(engine.step, steps, journal.losses[-1], speed))
-        scores = _look(span, engine, splits, journal) if engine.step == span.stop else {}
+            report(Progress(engine.step, steps, logger.losses[-1], speed))
+        scores = _look(span, engine, splits, logger) if engine.step == span.stop else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
-            return journal.fault(steps, "evaluation not finite", None)
+            return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
-        best = engine.step == journal.best_step and bool(scores)
+        best = engine.step == logger.best_step and bool(scores)
         if engine.step and (best or span.checkpoint or stopping):
-            state = {**engine.state(), "journal": journal.state()}
+            state = {**engine.state(), "journal": logger.state()}
             for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
         if stopping and engine.step < steps:
@@ -154,7 +200,7 @@ def _train(
     return None
 
 
-def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[str, Scores]:
+def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> dict[str, Scores]:
     """Evaluate and probe, where that is due at the end of `span`. Nothing in the engine changes."""
     scores: dict[str, Scores] = {}
     if span.evaluate:
@@ -163,11 +209,11 @@ def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[
         if splits.validation is not None:
             scores["validation"] = engine.evaluate(splits.validation)
         scores["test"] = engine.evaluate(splits.test)
-        journal.evaluation(engine.step, scores)
+        logger.evaluation(engine.step, scores)
     if span.probe:
-        batch = render(engine.train, in_place(sample(len(splits.train.labels), PROBE_IMAGES)))
+        batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            journal.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
     return scores
 
 

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from conftest import tiny_config
 
 from resexp.config import write
-from resexp.records.folder import locked
-from resexp.study.comparison import FailedRunsError, run_plan
-from resexp.study.executors import Executor
-from resexp.study.plan import Plan, make_plan
-from resexp.training.signals import Stop, stop_on_signals
-from resexp.views.progress import Reading
+from resexp.experiments.compare import FailedRunsError, run_plan
+from resexp.experiments.executors import Executor
+from resexp.experiments.plan import Plan, make_plan
+from resexp.records.lock import locked
+from resexp.report.progress import Snapshot
+from resexp.signals import Stop, stop_on_signals
 
 NUM_RUNS = 8
 SHORT: dict[str, object] = {
@@ -41,8 +41,8 @@ class Listener:
         self.steps: dict[str, list[int]] = {}
         self.num_runs = 0
 
-    def update(self, label: str, reading: Reading) -> None:
-        self.steps.setdefault(label, []).append(reading.step)
+    def update(self, label: str, snapshot: Snapshot) -> None:
+        self.steps.setdefault(label, []).append(snapshot.step)
 
     def say(self, line: str) -> None:
         self.said.append(line)

@@ -1,0 +1,1 @@
+"""Analysis of records: cells, statistics, contrasts, theory, verdicts. No torch."""

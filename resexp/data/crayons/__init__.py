@@ -1,0 +1,1 @@
+"""Crayons: the embedded data set, drawn and not downloaded."""

@@ -1,0 +1,1 @@
+"""Experiments: grids of arms, depths and seeds, planned, carried out and checked."""

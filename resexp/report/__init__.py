@@ -1,0 +1,1 @@
+"""Reports: tables, sentences, pages, figures. No torch."""

@@ -1,0 +1,24 @@
+"""PNG and pixels: a figure for a file, or as an array for TensorBoard."""
+
+from io import BytesIO
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+
+def to_png(figure: Figure, dpi: int = 150) -> bytes:
+    """Return the figure as a PNG on white, with nothing in it that changes from day to day."""
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def to_pixels(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
+    """Return the figure as uint8 [height, width, 3], on white."""
+    figure.set_dpi(dpi)
+    figure.set_facecolor("white")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,0 +1,1 @@
+"""TensorBoard: a run while it goes, and afterwards."""

@@ -1,1 +1,0 @@
-"""Records as matplotlib figures: the only room that knows matplotlib."""

@@ -1,0 +1,157 @@
+"""What a run draws for TensorBoard, read back from its event file as TensorBoard reads it."""
+
+import io
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: ignore[reportAttributeAccessIssue]
+from tensorboard.plugins.hparams.plugin_data_pb2 import (
+    HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
+)
+
+from resexp.data.splits import Splits
+from resexp.records.run import Run
+from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
+from resexp.tensorboard.writer import TensorBoardWriter
+from resexp.training.loop import run
+from tests.conftest import tiny_config
+
+CONFIG = tiny_config(name="drawn", model__kind="residual", model__depth=14)
+
+
+@pytest.fixture(scope="module")
+def folder(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "drawn"
+    run(CONFIG, folder, splits)
+    return folder
+
+
+def read(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "tensors": 0}).Reload()
+
+
+@pytest.fixture(scope="module")
+def events(folder: Path) -> EventAccumulator:
+    return read(folder)
+
+
+def test_a_run_is_one_run_to_tensorboard(folder: Path) -> None:
+    assert [path.parent for path in folder.rglob("*tfevents*")] == [folder]
+
+
+def test_curves_are_those_of_the_record(folder: Path, events: EventAccumulator) -> None:
+    record = Run(folder)
+    losses = {row["step"]: row["loss"] for row in record.rows("step")}
+    assert {event.step: event.value for event in events.Scalars("Loss/train")} == pytest.approx(losses)
+    transport = {
+        row["step"]: row["outputs"][0]["norm"] / row["outputs"][-1]["norm"] for row in record.profile
+    }
+    drawn = {event.step: event.value for event in events.Scalars("gradient/first_over_last")}
+    assert drawn == pytest.approx(transport)
+    for index, layer in enumerate(record.manifest["layers"]):
+        norms = {row["step"]: row["gradient_norm"][index] for row in record.rows("step")}
+        drawn = {event.step: event.value for event in events.Scalars(f"gradient_norm/{index:03d}.{layer}")}
+        assert drawn == pytest.approx(norms)
+
+
+def test_loss_stands_above_the_many_charts_of_layers(events: EventAccumulator) -> None:
+    groups = Counter(tag.partition("/")[0] for tag in events.Tags()["scalars"])
+    assert groups["gradient_norm"] == 14
+    order = sorted(groups)
+    assert order.index("Accuracy") < order.index("Loss") < order.index("gradient_norm")
+
+
+def test_every_chart_of_the_layout_finds_its_curves(events: EventAccumulator) -> None:
+    (event,) = events.Tensors("custom_scalars__config__")
+    layout = Layout.FromString(event.tensor_proto.string_val[0])
+    assert [category.title for category in layout.category] == list(LAYOUT)
+    assert list(LAYOUT) == ["Loss", "Accuracy", "First over last", "Slope", "The layers"]
+    tags = events.Tags()["scalars"]
+    for category in layout.category:
+        for chart in category.chart:
+            for pattern in chart.multiline.tag:
+                # Depth 14 has two blocks a stage, too few for a slope.
+                assert any(re.match(pattern, tag) for tag in tags) or pattern == "gradient/slope"
+
+
+def test_every_tag_is_explained(events: EventAccumulator) -> None:
+    explained = set(re.findall(r"`([\w/.]+)`", HOW_TO_READ))
+    tags = {tag for tag in events.Tags()["scalars"] if not tag.startswith("gradient_norm/")}
+    assert tags - {"learning_rate"} <= explained
+    (event,) = events.Tensors("how_to_read/text_summary")
+    assert event.tensor_proto.string_val[0].decode() == HOW_TO_READ
+
+
+def test_settings_are_in_the_runs_own_events(events: EventAccumulator) -> None:
+    def content(tag: str) -> HParamsPluginData:
+        plugin = events.SummaryMetadata(f"_hparams_/{tag}").plugin_data
+        assert plugin.plugin_name == "hparams"
+        return HParamsPluginData.FromString(plugin.content)
+
+    settings = content("session_start_info").session_start_info.hparams
+    assert settings["kind"].string_value == "residual"
+    assert settings["depth"].number_value == 14
+    experiment = content("experiment").experiment
+    assert {info.name.tag for info in experiment.metric_infos} <= set(events.Tags()["scalars"])
+    assert content("session_end_info").session_end_info.status
+
+
+def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccumulator) -> None:
+    steps = [row["step"] for row in Run(folder).profile]
+    assert [image.step for image in events.Images("profile/size")] == steps == [0, 1, 2, 5, 10, 12]
+    assert [image.step for image in events.Images("profile/heat_map")] == [12]
+    pixels = np.asarray(Image.open(io.BytesIO(events.Images("profile/size")[0].encoded_image_string)))
+    assert pixels.shape[2] == 3
+    assert pixels.std() > 5
+
+
+def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
+    rows = Run(folder).profile
+    for row in rows:
+        row["outputs"][0] |= {"norm": 0.0, "rms": 0.0, "zeros": row["outputs"][0]["count"]}
+    pictures = {}
+    for name, drawn in (("healthy", Run(folder).profile), ("underflow", rows)):
+        (tmp_path / name).mkdir()
+        board = TensorBoardWriter(tmp_path / name, CONFIG, [], data="crayons (drawn)", purge_step=0)
+        for row in drawn:
+            board.profile(row)
+        board.close()
+        events = read(tmp_path / name)
+        image = Image.open(io.BytesIO(events.Images("profile/heat_map")[0].encoded_image_string))
+        pictures[name] = (np.asarray(image).max(axis=2) < 8).sum()
+        shares = {event.value for event in events.Scalars("gradient/underflow")}
+        assert shares == ({1.0} if name == "underflow" else {0.0})
+    # One of seven rows of the map turns black.
+    assert pictures["underflow"] > pictures["healthy"] + 2_000
+
+
+def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: Path) -> None:
+    record = Run(folder)
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0
+    )
+    for row in record.metrics:
+        board.row(row)
+    for row in record.profile:
+        board.profile(row)
+    board.close()
+    (tmp_path / "profile.jsonl").write_bytes((folder / "profile.jsonl").read_bytes())
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8
+    )
+    for row in (row for row in record.metrics if row["step"] >= 8):
+        board.row(row)
+    for row in (row for row in record.profile if row["step"] >= 8):
+        board.profile(row)
+    board.close()
+    events = read(tmp_path)
+    for tag in ("Loss/train", "gradient/first_over_last", "Accuracy/test"):
+        steps = [event.step for event in events.Scalars(tag)]
+        assert steps == sorted(set(steps)), tag
+    assert len(events.Tensors("custom_scalars__config__")) == 1
+    assert len(events.Images("profile/size")) == len(record.profile)
