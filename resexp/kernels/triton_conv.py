@@ -19,6 +19,7 @@ Weights are read as they are (float32 masters) and rounded to the images' type i
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnboundVariable=false
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import triton
@@ -27,10 +28,62 @@ from torch import Tensor
 
 
 @triton.jit
+def _store_moments(sums, mean, squares, k, K, TILES, BLOCK: tl.constexpr, ABREAST: tl.constexpr):
+    """Mean and sum of squares about it of a program's values a channel, into sums [2, programs, K].
+
+    mean, squares [BLOCK, ABREAST * K_BLOCK]: of the TILES values that each place has had.
+    """
+    K_BLOCK: tl.constexpr = mean.shape[1] // ABREAST
+    middle = tl.sum(mean, axis=0) / BLOCK
+    off = mean - middle[None, :]
+    around = tl.sum(squares + TILES * off * off, axis=0)
+    middles = tl.reshape(middle, (ABREAST, K_BLOCK))
+    centre = tl.sum(middles, axis=0) / ABREAST
+    off = middles - centre[None, :]
+    around = tl.sum(tl.reshape(around, (ABREAST, K_BLOCK)) + TILES * BLOCK * off * off, axis=0)
+    target = sums + tl.program_id(0) * K + k
+    tl.store(target, centre, mask=k < K)
+    tl.store(target + tl.num_programs(0) * K, around, mask=k < K)
+
+
+@triton.jit
+def _store_sums(sums, first, second, k, K, ABREAST: tl.constexpr):
+    """Sums a channel of first and second [BLOCK, ABREAST * K_BLOCK], into sums [2, programs, K]."""
+    K_BLOCK: tl.constexpr = first.shape[1] // ABREAST
+    target = sums + tl.program_id(0) * K + k
+    total = tl.sum(tl.reshape(tl.sum(first, axis=0), (ABREAST, K_BLOCK)), axis=0)
+    tl.store(target, total, mask=k < K)
+    total = tl.sum(tl.reshape(tl.sum(second, axis=0), (ABREAST, K_BLOCK)), axis=0)
+    tl.store(target + tl.num_programs(0) * K, total, mask=k < K)
+
+
+@triton.jit
+def _through_norm(slope, y, statistics, gamma, beta, k, K, RELU: tl.constexpr):
+    """What a norm's gradient sums: the slope behind its ReLU, and that times the normalised value.
+
+    slope, y: the gradient of the norm's output and its input, float32, a column for each of k.
+    """
+    mean = tl.load(statistics + k, mask=k < K, other=0)[None, :]
+    inverse = tl.load(statistics + K + k, mask=k < K, other=0)[None, :]
+    normalised = (y - mean) * inverse
+    if RELU:
+        scale = tl.load(gamma + k, mask=k < K, other=0)[None, :]
+        shift = tl.load(beta + k, mask=k < K, other=0)[None, :]
+        slope = tl.where(normalised * scale + shift <= 0, 0.0, slope)
+    return slope, slope * normalised
+
+
+@triton.jit
 def _convolve(
     x,  # [N, H, W, C]
     w,
+    bias,
     y,  # [N, HO, WO, K]
+    sums,  # float32 [2, programs, K]
+    before,  # [N, HO, WO, K], with statistics [2, K], gamma, beta: the input of the norm whose slope y is
+    statistics,
+    gamma,
+    beta,
     num_groups,
     w_out,  # strides of the weight: output channel, input channel, row, column
     w_in,
@@ -44,6 +97,8 @@ def _convolve(
     K: tl.constexpr,
     STRIDE: tl.constexpr,
     FLIP: tl.constexpr,
+    NOTE: tl.constexpr,
+    RELU: tl.constexpr,
     ABREAST: tl.constexpr,
     DEPTH: tl.constexpr,
     K_BLOCK: tl.constexpr,
@@ -51,7 +106,11 @@ def _convolve(
     TILES: tl.constexpr,
     STAGES: tl.constexpr,
 ):
-    """y = conv(x, w); with FLIP and the weight's channels exchanged, the input gradient at stride 1."""
+    """y = conv(x, w) + bias; with FLIP and the weight's channels exchanged, the input gradient at stride 1.
+
+    What the next kernel would have to read y for is noted in sums: NOTE 1 the moments of y, 2 the sums of the
+    gradient of the norm (and ReLU) that y is the slope of.
+    """
     SPAN: tl.constexpr = STRIDE * (ABREAST - 1) + 3
     depth = tl.arange(0, DEPTH)
     i, c = depth // C, depth % C
@@ -68,6 +127,9 @@ def _convolve(
     w0 = tl.load(corner, mask=meets, other=0).to(x.dtype.element_ty)
     w1 = tl.load(corner + down, mask=meets, other=0).to(x.dtype.element_ty)
     w2 = tl.load(corner + 2 * down, mask=meets, other=0).to(x.dtype.element_ty)
+    if NOTE:
+        first = tl.zeros([BLOCK, ABREAST * K_BLOCK], tl.float32)
+        second = tl.zeros([BLOCK, ABREAST * K_BLOCK], tl.float32)
     for tile in tl.range(TILES, num_stages=STAGES):
         group = (tl.program_id(0) * TILES + tile) * BLOCK + tl.arange(0, BLOCK)
         left = group % (WO // ABREAST) * (ABREAST * STRIDE) - 1
@@ -82,15 +144,40 @@ def _convolve(
         total = tl.dot(x0, w0, input_precision="ieee")
         total = tl.dot(x1, w1, total, input_precision="ieee")
         total = tl.dot(x2, w2, total, input_precision="ieee")
-        target = y + (group * (ABREAST * K))[:, None] + (j * K + k)[None, :]
-        tl.store(target, total.to(y.dtype.element_ty), mask=(group < num_groups)[:, None] & (k < K)[None, :])
+        if bias is not None:
+            total += tl.load(bias + k, mask=k < K, other=0)[None, :]
+        place = (group * (ABREAST * K))[:, None] + (j * K + k)[None, :]
+        mask = (group < num_groups)[:, None] & (k < K)[None, :]
+        value = total.to(y.dtype.element_ty)
+        tl.store(y + place, value, mask=mask)
+        if NOTE == 1:
+            off = value.to(tl.float32) - first
+            first += off / (tile + 1)
+            second += off * (value.to(tl.float32) - first)
+        if NOTE == 2:
+            entered = tl.load(before + place, mask=mask, other=0).to(tl.float32)
+            slope = value.to(tl.float32)
+            slope, product = _through_norm(slope, entered, statistics, gamma, beta, k, K, RELU)
+            first += slope
+            second += product
+    kept = tl.program_id(1) * K_BLOCK + tl.arange(0, K_BLOCK)
+    if NOTE == 1:
+        _store_moments(sums, first, second, kept, K, TILES, BLOCK, ABREAST)
+    if NOTE == 2:
+        _store_sums(sums, first, second, kept, K, ABREAST)
 
 
 @triton.jit
 def _convolve_stepwise(
     x,
     w,
+    bias,
     y,
+    sums,
+    before,
+    statistics,
+    gamma,
+    beta,
     num_groups,
     w_out,
     w_in,
@@ -104,6 +191,8 @@ def _convolve_stepwise(
     K: tl.constexpr,
     STRIDE: tl.constexpr,
     FLIP: tl.constexpr,
+    NOTE: tl.constexpr,
+    RELU: tl.constexpr,
     ABREAST: tl.constexpr,
     TAKE: tl.constexpr,
     DEPTH: tl.constexpr,
@@ -137,8 +226,21 @@ def _convolve_stepwise(
         xs = tl.load(source + (row * W + first) * C, mask=there, other=0)
         ws = tl.load(w + (k[None, :] * w_out + c[:, None] * w_in) + corner, mask=meets, other=0)
         total = tl.dot(xs, ws.to(x.dtype.element_ty), total, input_precision="ieee")
-    target = y + (group * (ABREAST * K))[:, None] + (j * K + k)[None, :]
-    tl.store(target, total.to(y.dtype.element_ty), mask=(group < num_groups)[:, None] & (k < K)[None, :])
+    if bias is not None:
+        total += tl.load(bias + k, mask=k < K, other=0)[None, :]
+    place = (group * (ABREAST * K))[:, None] + (j * K + k)[None, :]
+    mask = (group < num_groups)[:, None] & (k < K)[None, :]
+    value = total.to(y.dtype.element_ty)
+    tl.store(y + place, value, mask=mask)
+    kept = tl.program_id(1) * K_BLOCK + tl.arange(0, K_BLOCK)
+    if NOTE == 1:
+        total = value.to(tl.float32)
+        _store_moments(sums, total, total * 0, kept, K, 1, BLOCK, ABREAST)
+    if NOTE == 2:
+        entered = tl.load(before + place, mask=mask, other=0).to(tl.float32)
+        slope = value.to(tl.float32)
+        slope, product = _through_norm(slope, entered, statistics, gamma, beta, k, K, RELU)
+        _store_sums(sums, slope, product, kept, K, ABREAST)
 
 
 @triton.jit
@@ -276,6 +378,26 @@ def _sum_shares(shares, out, size, num_shares, CHUNK: tl.constexpr, BLOCK: tl.co
     tl.store(out + element, tl.sum(total, axis=0), mask=element < size)
 
 
+class Sums(NamedTuple):
+    """What the programs of a kernel noted of a map's channels, each of `rows` pixels (the last of the rest)."""
+
+    values: Tensor
+    """float32 [2, programs, C]: mean and sum of squares about it; or a gradient's two sums"""
+    rows: int
+
+
+class Normed(NamedTuple):
+    """The norm, and its ReLU, that a map came out of: what its gradient needs."""
+
+    x: Tensor
+    """[N, C, H, W], what went in, channels last"""
+    statistics: Tensor
+    """float32 [2, C]: the mean, and one over the standard deviation"""
+    weight: Tensor
+    bias: Tensor
+    relu: bool
+
+
 @dataclass(frozen=True)
 class OutputPlan:
     """How `_convolve` cuts an output into programs; with `take`, `_convolve_stepwise` does."""
@@ -314,8 +436,21 @@ def _empty_images(images: int, height: int, width: int, channels: int, like: Ten
     return like.new_empty(images, height, width, channels).permute(0, 3, 1, 2)
 
 
-def _convolved(x: Tensor, weight: Tensor, stride: int, flip: bool, plan: OutputPlan) -> Tensor:
-    """The output for `weight` [K, C, 3, 3]; with flip, the gradient of x's source for dy = x [N, K, H, W]."""
+def _convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    plan: OutputPlan,
+    *,
+    flip: bool = False,
+    moments: bool = False,
+    normed: Normed | None = None,
+) -> tuple[Tensor, Sums | None]:
+    """The output for `weight` [K, C, 3, 3]; with flip, the gradient of x's source for dy = x [N, K, H, W].
+
+    With the sums that were asked for, where the programs' pixels divide those there are.
+    """
     N, C, H, W = x.shape
     K = weight.shape[1] if flip else weight.shape[0]
     strides = weight.stride()
@@ -325,30 +460,45 @@ def _convolved(x: Tensor, weight: Tensor, stride: int, flip: bool, plan: OutputP
         raise ValueError(f"{plan} does not fit images {tuple(x.shape)} with strides {x.stride()}")
     y = _empty_images(N, HO, WO, K, x)
     groups = N * HO * WO // plan.abreast
+    programs = triton.cdiv(groups, plan.block * plan.tiles)
+    note = 0
+    if groups == programs * plan.block * plan.tiles:
+        note = 1 if moments else 2 if normed else 0
+    values = torch.empty(2, programs, K, dtype=torch.float32, device=x.device) if note else None
     k_block = plan.k_block or max(triton.next_power_of_2(K), -(-16 // plan.abreast))
     span = stride * (plan.abreast - 1) + 3
     sizes = {"H": H, "W": W, "C": C, "HO": HO, "WO": WO, "K": K, "STRIDE": stride, "FLIP": flip}
     cut = {"ABREAST": plan.abreast, "K_BLOCK": k_block, "BLOCK": plan.block, "STAGES": plan.stages}
-    grid = (triton.cdiv(groups, plan.block * plan.tiles), triton.cdiv(K, k_block))
-    given = (x, weight, y, groups, w_out, w_in, strides[2], strides[3])
+    cut |= {"NOTE": note, "RELU": normed is not None and normed.relu}
+    grid = (programs, triton.cdiv(K, k_block))
+    before = normed[:4] if normed and note else (None,) * 4
+    given = (x, weight, bias, y, values, *before, groups, w_out, w_in, strides[2], strides[3])
     if plan.take is None:
         cut |= {"TILES": plan.tiles, "DEPTH": _power(span * C)}
         _convolve[grid](*given, **sizes, **cut, num_warps=plan.warps)
     else:
         cut |= {"TAKE": plan.take, "DEPTH": _power(plan.take * C)}
         _convolve_stepwise[grid](*given, **sizes, **cut, num_warps=plan.warps)
-    return y
+    rows = plan.block * plan.tiles * plan.abreast
+    return y, None if values is None else Sums(values, rows)
 
 
-def output(x: Tensor, weight: Tensor, stride: int, plan: OutputPlan) -> Tensor:
-    """conv2d(x, weight, stride=stride, padding=1), in x's type, channels last."""
-    return _convolved(x, weight, stride, False, plan)
+def output(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, plan: OutputPlan, *, moments: bool = False
+) -> tuple[Tensor, Sums | None]:
+    """conv2d(x, weight, bias, stride, padding=1), in x's type, channels last; and its moments, if asked for."""
+    return _convolved(x, weight, bias, stride, plan, moments=moments)
 
 
-def input_gradient(dy: Tensor, weight: Tensor, stride: int, plan: OutputPlan) -> Tensor:
-    """The gradient of the images: [N, C, H, W] at stride 1, [N, C, 2 H, 2 W] of dy's H and W at stride 2."""
+def input_gradient(
+    dy: Tensor, weight: Tensor, stride: int, plan: OutputPlan, normed: Normed | None = None
+) -> tuple[Tensor, Sums | None]:
+    """The gradient of the images: [N, C, H, W] at stride 1, [N, C, 2 H, 2 W] of dy's H and W at stride 2.
+
+    Where the images came out of a norm: with the sums of its gradient, at stride 1.
+    """
     if stride == 1:
-        return _convolved(dy, weight, 1, True, plan)
+        return _convolved(dy, weight, None, 1, plan, flip=True, normed=normed)
     N, K, HO, WO = dy.shape
     C = weight.shape[1]
     if WO % plan.abreast or not dy.is_contiguous(memory_format=torch.channels_last):
@@ -372,7 +522,7 @@ def input_gradient(dy: Tensor, weight: Tensor, stride: int, plan: OutputPlan) ->
         BLOCK=plan.block,
         num_warps=plan.warps,
     )
-    return dx
+    return dx, None
 
 
 def weight_gradient(x: Tensor, dy: Tensor, stride: int, plan: WeightPlan) -> Tensor:

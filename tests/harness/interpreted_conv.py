@@ -49,8 +49,8 @@ def errors(name: str, layout: torch.memory_format) -> Iterator[dict[str, object]
     images, slopes = last(x.detach().float()), last(dy.float())
     weight = w.detach().float().contiguous(memory_format=layout)
     products = {
-        "output": (y.detach(), lambda plan: ours.output(images, weight, stride, plan)),
-        "input": (dx, lambda plan: ours.input_gradient(slopes, weight, stride, plan)),
+        "output": (y.detach(), lambda plan: ours.output(images, weight, None, stride, plan)[0]),
+        "input": (dx, lambda plan: ours.input_gradient(slopes, weight, stride, plan)[0]),
         "weight": (dw, lambda plan: ours.weight_gradient(images, slopes, stride, plan)),
     }
     for product, (expected, compute) in products.items():
