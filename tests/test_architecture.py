@@ -17,6 +17,7 @@ FLOORS = [
     ["records"],
     ["analysis"],
     ["report"],
+    ["kernels"],
     ["models"],
     ["data"],
     ["probes"],
@@ -27,7 +28,7 @@ FLOORS = [
     ["cli", "__main__"],
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-TORCH_LINE = FLOOR["models"]
+TORCH_LINE = FLOOR["kernels"]
 SAID_OFTEN = {"claim", "load"}
 """Each claim has its `claim`, each source of something its `load`; any other public word is one thing."""
 

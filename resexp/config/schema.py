@@ -23,6 +23,7 @@ Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
+Kernels = Literal["auto", "torch", "winograd", "triton"]
 Probe = Literal["gradient_profile"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -183,6 +184,9 @@ class RunSection(Section):
     """of the convolutions; parameters stay float32. tf32, float32 cut to 10 bits on a GPU, only by name"""
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
+    kernels: Kernels = "auto"
+    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled;
+    triton: its own, bfloat16 on a GPU, not compiled"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """CPU threads; part of the run's identity, since they change bits"""
 

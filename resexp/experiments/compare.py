@@ -64,9 +64,9 @@ def run_plan(
     The caller holds the folder's lock.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
-    precision, threads) takes its job's place. Runs that fail are left out of the comparison as far as they
-    have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted or
-    Terminated when `stop` is set.
+    precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
+    as they have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted
+    or Terminated when `stop` is set.
     """
     manifest = _manifest(plan, command)
     _require_no_less(plan.folder, manifest)
@@ -153,6 +153,7 @@ def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution)
                 there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
             )
             and there.get("devices", 1) == execution.devices
+            and there.get("kernels", "torch") == execution.kernels
             and run.manifest["data"]["fingerprint"] == splits_of(data).fingerprint
         ):
             return run

@@ -379,7 +379,7 @@ def _sum_shares(shares, out, size, num_shares, CHUNK: tl.constexpr, BLOCK: tl.co
 
 
 class Sums(NamedTuple):
-    """What the programs of a kernel noted of a map's channels, each of `rows` pixels (the last of the rest)."""
+    """What the programs of a kernel noted of a map's channels: `rows` pixels each, the last of the rest."""
 
     values: Tensor
     """float32 [2, programs, C]: mean and sum of squares about it; or a gradient's two sums"""
@@ -486,7 +486,7 @@ def _convolved(
 def output(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, plan: OutputPlan, *, moments: bool = False
 ) -> tuple[Tensor, Sums | None]:
-    """conv2d(x, weight, bias, stride, padding=1), in x's type, channels last; and its moments, if asked for."""
+    """conv2d(x, weight, bias, stride, padding=1), in x's type, channels last; its moments, if asked for."""
     return _convolved(x, weight, bias, stride, plan, moments=moments)
 
 

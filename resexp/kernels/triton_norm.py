@@ -34,13 +34,15 @@ def _total(sums, c, C, PROGRAMS: tl.constexpr, CHUNK: tl.constexpr):
     total = tl.zeros([CHUNK, c.shape[0]], tl.float32)
     for first in tl.static_range(0, PROGRAMS, CHUNK):
         program = first + tl.arange(0, CHUNK)
-        total += tl.load(sums + program[:, None] * C + c[None, :], mask=(program < PROGRAMS)[:, None], other=0)
+        total += tl.load(
+            sums + program[:, None] * C + c[None, :], mask=(program < PROGRAMS)[:, None], other=0
+        )
     return tl.sum(total, axis=0)
 
 
 @triton.jit
 def _moments(sums, num_pixels, c, C, PROGRAMS: tl.constexpr, PIXELS: tl.constexpr, CHUNK: tl.constexpr):
-    """Mean and variance a channel, from sums [2, PROGRAMS, C], each of PIXELS pixels, the last of the rest."""
+    """Mean and variance a channel from sums [2, PROGRAMS, C], of PIXELS pixels each, the last of the rest."""
     total = tl.zeros([CHUNK, c.shape[0]], tl.float32)
     for first in tl.static_range(0, PROGRAMS, CHUNK):
         program = first + tl.arange(0, CHUNK)
@@ -185,7 +187,7 @@ def _differentiate(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The gradients of a norm's input, weight and bias, for the slope behind its ReLU, or with RELU of that."""
+    """The gradients of a norm's input, weight and bias, for the slope behind its ReLU; with RELU before it."""
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     given = tl.load(slope + place, mask=there, other=0).to(tl.float32)
     normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
@@ -298,7 +300,7 @@ def normalised(
 def reduced(
     dz: Tensor, also: Tensor | None, normed: Normed, z: Tensor | None, *, keep: bool
 ) -> tuple[Tensor | None, Sums]:
-    """The sums of a norm's gradient for the slopes dz + also of its output; with `keep` what ReLU left of them.
+    """The sums of a norm's gradient for the slopes dz + also of its output; to `keep`: what ReLU left of them.
 
     z: the output, where a shortcut was added; else it is computed again.
     """

@@ -18,7 +18,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from resexp.kernels import triton_conv as conv
 from resexp.kernels import triton_norm as norm
 from resexp.kernels.triton_conv import Normed, Sums
-from resexp.kernels.triton_plans import PLANS, Plans, plans_for
+from resexp.kernels.triton_plans import CHANNELS, PLANS, Plans, plans_for
 
 
 def channels_last(images: Tensor) -> Tensor:
@@ -49,8 +49,9 @@ class Letter:
         """The sums, if they are of this very slope: nobody else's was added to it, in place or not."""
         mine, sums = self._slope, self._sums
         self._normed = self._slope = self._sums = None
-        same = mine is not None and mine.data_ptr() == slope.data_ptr() and mine._version == self._version
-        return sums if same and mine.stride() == slope.stride() else None
+        if mine is None or mine._version != self._version or mine.stride() != slope.stride():
+            return None
+        return sums if mine.data_ptr() == slope.data_ptr() else None
 
 
 class Aside:
@@ -176,28 +177,31 @@ class TritonKernels:
         self._dtype = dtype
         self._aside = Aside() if aside else None
         self._letters = letters
-        self._rounded: dict[int, Tensor] = {}
+        self._rounded = WeakIdKeyDictionary()
         self._sums = WeakIdKeyDictionary()
         self._twins = WeakIdKeyDictionary()
         self._letter_of = WeakIdKeyDictionary()
 
-    def serves(self, channels_in: int, channels_out: int, stride: int) -> bool:
+    def serves_conv(self, channels_in: int, channels_out: int, stride: int) -> bool:
         """Whether there is a plan for such a convolution."""
         return (channels_in, channels_out, stride) in PLANS
+
+    def serves_norm(self, channels: int) -> bool:
+        return channels in CHANNELS
 
     def begin(self, weights: Sequence[Tensor]) -> None:
         """Round the weights for the forward and backward pass that follows, all at once."""
         with torch.inference_mode(False), torch.no_grad():
             for weight in weights:
-                if id(weight) not in self._rounded:
-                    self._rounded[id(weight)] = torch.empty_like(weight, dtype=self._dtype)
-            rounded = [self._rounded[id(weight)] for weight in weights]
+                if weight not in self._rounded:
+                    self._rounded[weight] = torch.empty_like(weight, dtype=self._dtype)
+            rounded = [self._rounded[weight] for weight in weights]
             torch._foreach_copy_(rounded, [weight.detach() for weight in weights])  # pyright: ignore[reportPrivateImportUsage]
 
     def conv3x3(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
         """Return F.conv2d(x, weight, bias, stride, padding=1)."""
         letter = self._letter_of.get(x) if self._letters else None
-        used = self._rounded.get(id(weight), weight)
+        used = self._rounded.get(weight, weight)
         x = channels_last(x.to(self._dtype))
         plans = plans_for(x, weight, stride)
         if plans is None:
@@ -232,7 +236,8 @@ class TritonKernels:
         if shortcut is not None:
             if letter := self._letter_of.get(shortcut):
                 letter.decline()
-            shortcut = channels_last(self._twins.get(shortcut, shortcut))
+            twin: Tensor | None = self._twins.get(shortcut)
+            shortcut = channels_last(shortcut if twin is None else twin)
         if not training:
             return norm.normalised(x, shortcut, weight, bias, running, None, **how)[0]
         z, twin, letter = _NormAct.apply(x, shortcut, weight, bias, running, sums, relu, eps, momentum)  # pyright: ignore[reportGeneralTypeIssues]

@@ -252,6 +252,7 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         ("device", of("execution", "device")),
         ("devices a run", of("execution", "devices")),
         ("precision", of("execution", "precision")),
+        ("kernels", of("execution", "kernels")),
         ("execution", of("execution", "mode")),
         ("why", of("execution", "reason")),
         ("CPU threads", of("execution", "threads")),

@@ -11,6 +11,7 @@ from torch import Tensor
 from resexp.config import Config
 from resexp.data.batches import Draw, draw, render
 from resexp.data.dataset import Dataset
+from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
 from resexp.seeds import derive
 from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
@@ -18,7 +19,7 @@ from resexp.training.cuda_graph import GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
 from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
-from resexp.training.execution import Execution, compiled
+from resexp.training.execution import Execution, compiled, kernels_for
 from resexp.training.lr_schedule import learning_rate
 from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
@@ -50,7 +51,11 @@ class Engine:
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         seen = synchronised(self.net) if execution.sync_batch_norm else self.net
-        self._forward = self._in_precision(group.wrap_ddp(compiled(seen) if execution.compiled else seen))
+        self._kernels = kernels_for(execution)
+        called = compiled(seen) if execution.compiled else seen
+        self._forward = self._in_precision(
+            group.wrap_ddp(called) if self._kernels is None else self._by_kernels(self.net)
+        )
         self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
         self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
@@ -107,6 +112,10 @@ class Engine:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
         return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
+    def _by_kernels(self, net: Network) -> Callable[[Tensor], Tensor]:
+        """The net as the run's kernels carry it out."""
+        return net if self._kernels is None else ByKernels(net, self._kernels)
+
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
         if self.execution.precision != "bfloat16":
@@ -134,7 +143,7 @@ class Engine:
         Running statistics are in use. `dataset` lies on the run's device already.
         """
         net = (self._ema.net if self._ema else self.net).eval()
-        return self._apart(evaluate, self._in_precision(net), dataset, indices)
+        return self._apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""

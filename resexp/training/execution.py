@@ -3,6 +3,9 @@
 import os
 import shutil
 from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,11 +14,18 @@ from torch import Tensor, nn
 from resexp.config import Config, RunSection
 from resexp.data.cache import cache_folder
 from resexp.errors import ResourceError, UsageError
+from resexp.kernels import UnavailableError, load, source_digest, triton_digest
+from resexp.kernels.operation import Operations
 from resexp.training.distributed.rank import Rank
 
 COMPILE_PAYS_FROM_IMAGES = 130_000
 """Images in a run above which the seconds that compiling costs come back; measured for ResNet-20 on two
 CPU cores with AMX (14 to 33 s cold). On a GPU it has not been measured, so `auto` does not compile there."""
+KERNELS_PAY_FROM_IMAGES = 20_000
+"""Images in a run above which the 4 to 15 s of building the kernels come back: ResNet-20 saves a second in
+about 1,000. The same whether they are built already or not, so that the next run is the same run."""
+MEASURED_CAPABILITY = 9
+"""Of the GPUs on which the Triton kernels' plans were chosen (compute capability 9.0, Hopper)."""
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SHAPES_IN_A_PROCESS = 256
 """Kinds of net before PyTorch would go on uncompiled without an error; it allows itself 8."""
@@ -38,6 +48,8 @@ class Execution(NamedTuple):
     """ranks, a device each"""
     sync_batch_norm: bool = False
     """whether batch norm takes its statistics over the batch of all devices"""
+    kernels: str = "torch"
+    """whose convolutions and norms: torch, or winograd- or triton- and 12 digits of their source's digest"""
 
     @property
     def compiled(self) -> bool:
@@ -68,7 +80,10 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
         raise ResourceError("run.device is cuda, but no CUDA device is here; use cpu or auto")
 
     precision = run.precision
-    if precision == "auto":
+    if precision == "auto" and run.kernels == "winograd":
+        precision = "float32"
+        reasons.append("precision float32: the kernels asked for have no other")
+    elif precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
         fast = "multiplies bfloat16 in hardware" if precision == "bfloat16" else "has no fast bfloat16"
         reasons.append(f"precision {precision}: the device {fast}")
@@ -84,11 +99,105 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
         mode = "graphed+compiled" if compiled else "graphed"
         reasons.append(f"mode {mode}: a GPU waits for the host unless the whole step is one CUDA graph")
 
+    kernels, why = _kernels(run, device, precision, mode, num_images)
+    reasons += [why] if why else []
+
     threads = run.threads
     if threads == "auto":
         threads = usable_cores()
         reasons.append(f"threads {threads}: the cores there are")
-    return Execution(device, precision, mode, threads, "; ".join(reasons) or "all stated in the config")
+    reason = "; ".join(reasons) or "all stated in the config"
+    return Execution(device, precision, mode, threads, reason, kernels=kernels)
+
+
+def _kernels(run: RunSection, device: str, precision: str, mode: str, num_images: int) -> tuple[str, str]:
+    """The name of the kernels, and the reason where they were not asked for by name."""
+    if run.kernels == "torch":
+        return "torch", ""
+    wanted = "triton" if device == "cuda" else "winograd"
+    if run.kernels == "auto":
+        if why := _why_not(wanted, device, precision, mode) or _why_not_unasked(wanted, num_images):
+            return "torch", f"kernels torch: {why}"
+        return named(wanted), f"kernels {wanted}: {PAYS[wanted]}"
+    if why := _why_not(run.kernels, device, precision, mode):
+        raise UsageError(
+            f"run.kernels is {run.kernels}, and {why}; here it would be {precision} on {device}, {mode}: "
+            "use run.kernels auto, or change the others"
+        )
+    if why := _why_absent(run.kernels):
+        raise ResourceError(
+            f"run.kernels is {run.kernels}, which cannot be had here: {why}; use auto or torch"
+        )
+    return named(run.kernels), ""
+
+
+PAYS = {
+    "winograd": "float32 on a CPU",
+    "triton": "in bfloat16 on an H200 its convolutions take a half to a fifth of cuDNN's time",
+}
+
+
+def named(kernels: str) -> str:
+    """The name under which a run remembers the kernels of this version of the program."""
+    return f"{kernels}-{triton_digest() if kernels == 'triton' else source_digest()}"
+
+
+def _why_not(kernels: str, device: str, precision: str, mode: str) -> str:
+    if kernels == "winograd" and (device, precision, mode) != ("cpu", "float32", "eager"):
+        return "this program's own are for float32 on a CPU, not compiled"
+    if kernels == "triton" and ((device, precision) != ("cuda", "bfloat16") or "compiled" in mode):
+        return "those in Triton are for bfloat16 on a GPU, not compiled"
+    return ""
+
+
+def _why_not_unasked(kernels: str, num_images: int) -> str:
+    if kernels == "winograd" and num_images < KERNELS_PAY_FROM_IMAGES:
+        pays = f"building others pays from about {KERNELS_PAY_FROM_IMAGES:,}"
+        return f"{num_images:,} images planned, {pays}"
+    if kernels == "triton" and torch.cuda.get_device_capability()[0] != MEASURED_CAPABILITY:
+        return "those in Triton have been measured on a Hopper card alone"
+    return _why_absent(kernels)
+
+
+def _why_absent(kernels: str) -> str:
+    if kernels == "winograd":
+        return why_no_kernels(kernels_folder()) or ""
+    return "" if find_spec("triton") else "Triton is not installed"
+
+
+@cache
+def why_no_kernels(folder: Path) -> str | None:
+    """Return why this program's own kernels cannot be used here; None, and they are built, where they can."""
+    try:
+        load(folder)
+    except UnavailableError as error:
+        return str(error)
+    return None
+
+
+def kernels_folder() -> Path:
+    return cache_folder() / "kernels"
+
+
+def kernels_for(execution: Execution) -> Operations | None:
+    """Return the kernels that `execution` names, None for torch's.
+
+    Raises ResourceError (exit 6) where they are others here, or not to be had.
+    """
+    if execution.kernels == "torch":
+        return None
+    kind = execution.kernels.partition("-")[0]
+    if execution.kernels != (ours := named(kind)):
+        raise ResourceError(
+            f"the kernels are to be {execution.kernels}, and here is {ours}; bits would differ"
+        )
+    if why := _why_absent(kind):
+        raise ResourceError(f"the kernels are to be {ours}, which cannot be had here: {why}")
+    if kind == "winograd":
+        return load(kernels_folder())
+    from resexp.kernels.triton_operations import TritonKernels  # Triton, 0.3 s that only a GPU pays
+
+    return TritonKernels()
 
 
 def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool, str]:
@@ -105,8 +214,8 @@ def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool,
 def _multiplies_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    # avx512_bf16 alone is no gain: on such a CPU (AMD, Zen 5) bfloat16 was the slower one, compiled or not.
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def keep_compilations() -> None:
@@ -169,6 +278,13 @@ def spread(execution: Execution, config: Config, here: Rank) -> Execution:
         threads = max(1, usable_cores() // here.local_size)
         execution = execution._replace(threads=threads)
         reasons.append(f"threads {threads} a device: the cores there are, shared")
+    if config.run.kernels not in ("auto", "torch"):
+        raise UsageError(
+            f"run.kernels is {config.run.kernels}, which has not been measured on {size} devices; use auto"
+        )
+    if execution.kernels != "torch":
+        execution = execution._replace(kernels="torch")
+        reasons.append("kernels torch: no others have been measured on several devices")
     mode = "compiled" if config.run.compile is True else "eager"
     if execution.mode != mode:
         execution = execution._replace(mode=mode)

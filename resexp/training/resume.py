@@ -19,7 +19,7 @@ from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, resolve, spread, usable_cores
+from resexp.training.execution import Execution, kernels_for, resolve, spread, usable_cores
 
 
 def execution_of(config: Config, folder: Path, planned: Execution | None, here: Rank = ONE_RANK) -> Execution:
@@ -42,6 +42,10 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
         raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
     if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
+    try:
+        kernels_for(execution)
+    except ResourceError as error:
+        raise ResourceError(f"{folder}: {error}; go on where it began, or start a new run") from error
     return execution
 
 
