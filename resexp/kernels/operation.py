@@ -1,16 +1,26 @@
 """What a net asks of kernels, whoever carries them out."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from torch import Tensor
 
+Render = Callable[
+    [Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], int], tuple[Tensor, Tensor]
+]
+"""Images uint8 [M, C, H, H], labels, mean, deviation, a draw of N and the padding to images and labels [N]."""
+
 
 class Operations(Protocol):
     """Convolutions and norms over maps [N, C, H, W]; those it says it serves."""
+
+    @property
+    def render(self) -> Render | None:
+        """Makes a batch; None: nothing better than PyTorch's way."""
+        ...
 
     def serves_conv(self, channels_in: int, channels_out: int, stride: int) -> bool:
         """Whether `conv3x3` is to be asked for such a convolution."""
@@ -22,6 +32,14 @@ class Operations(Protocol):
 
     def begin(self, weights: Sequence[Tensor]) -> None:
         """Take note of the weights as they are now: a forward pass begins, of convolutions that it serves."""
+        ...
+
+    def pad_shortcut(self, x: Tensor, stride: int, before: int, after: int, /) -> Tensor:
+        """Return F.pad(x[:, :, ::stride, ::stride]) with zero channels before and after."""
+        ...
+
+    def pool(self, x: Tensor, /) -> Tensor:
+        """Return x.mean((2, 3)), float32."""
         ...
 
     def conv3x3(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, /) -> Tensor:

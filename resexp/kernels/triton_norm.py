@@ -137,6 +137,7 @@ def _reduce(
     sums,
     num_pixels,
     C,
+    PIXELS: tl.constexpr,  # 1; or those of an image, where dz is the same in all: dz [N, C]
     RELU: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
@@ -146,7 +147,11 @@ def _reduce(
     Without z, what it was before ReLU is computed again. The slope is stored where someone else needs it.
     """
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
-    given = tl.load(dz + place, mask=there, other=0).to(tl.float32)
+    source = dz + place
+    if PIXELS > 1:
+        row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+        source = dz + (row // PIXELS * C)[:, None] + c[None, :]
+    given = tl.load(source, mask=there, other=0).to(tl.float32)
     normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
     if also is not None:
         given += tl.load(also + place, mask=there, other=0).to(tl.float32)
@@ -187,7 +192,7 @@ def _differentiate(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """The gradients of a norm's input, weight and bias, for the slope behind its ReLU; with RELU before it."""
+    """The gradients of a norm's input, weight and bias; the slope is behind its ReLU, or with RELU before it."""
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     given = tl.load(slope + place, mask=there, other=0).to(tl.float32)
     normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
@@ -231,6 +236,11 @@ def fits(x: Tensor) -> bool:
     channels = x.shape[1]
     few = channels >= 16 and channels & (channels - 1) == 0
     return few and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def is_expanded(slope: Tensor) -> bool:
+    """Whether all pixels of an image are one [N, C], as the gradient of a mean is."""
+    return slope.stride() == (slope.shape[1], 1, 0, 0)
 
 
 def _grid(x: Tensor, cut: Cut) -> tuple[int, int]:
@@ -300,13 +310,13 @@ def normalised(
 def reduced(
     dz: Tensor, also: Tensor | None, normed: Normed, z: Tensor | None, *, keep: bool
 ) -> tuple[Tensor | None, Sums]:
-    """The sums of a norm's gradient for the slopes dz + also of its output; to `keep`: what ReLU left of them.
+    """The sums of a norm's gradient for slopes dz + also of its output; to `keep`: what ReLU left of them.
 
-    z: the output, where a shortcut was added; else it is computed again.
+    z: the output, where a shortcut was added; else it is computed again. dz may be expanded from [N, C].
     """
-    cut = cut_of(dz)
-    grid, C = _grid(dz, cut), dz.shape[1]
-    slope = torch.empty_like(dz) if keep else None
+    cut = cut_of(normed.x)
+    grid, C = _grid(normed.x, cut), dz.shape[1]
+    slope = torch.empty_like(normed.x) if keep or is_expanded(dz) else None
     values = torch.empty(2, grid[0], C, dtype=torch.float32, device=dz.device)
     _reduce[grid](
         dz,
@@ -320,6 +330,7 @@ def reduced(
         values,
         _pixels(dz),
         C,
+        PIXELS=dz.shape[2] * dz.shape[3] if is_expanded(dz) else 1,
         RELU=normed.relu,
         ROWS=cut.rows,
         COLUMNS=cut.columns,

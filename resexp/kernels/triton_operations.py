@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
 from resexp.kernels import triton_conv as conv
+from resexp.kernels import triton_maps as maps
 from resexp.kernels import triton_norm as norm
 from resexp.kernels.triton_conv import Normed, Sums
 from resexp.kernels.triton_plans import CHANNELS, PLANS, Plans, plans_for
@@ -76,6 +77,10 @@ class Aside:
         assert self._stream is not None
         main.wait_stream(self._stream)
         self._held.clear()
+
+
+def _readable(slope: Tensor) -> Tensor:
+    return slope if norm.is_expanded(slope) else channels_last(slope)
 
 
 class _Conv3x3(torch.autograd.Function):
@@ -145,7 +150,7 @@ class _NormAct(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        dz, also = (None if slope is None else channels_last(slope) for slope in gradients[:2])
+        dz, also = (None if slope is None else _readable(slope) for slope in gradients[:2])
         if dz is None:
             dz, also = also, None
         if dz is None:
@@ -155,6 +160,7 @@ class _NormAct(torch.autograd.Function):
         sums = ctx.letter.read(dz) if ctx.letter and also is None else None
         shortcut = None
         if sums is None:
+            also = None if also is None else channels_last(also)
             keep = also is not None or ctx.added
             slope, sums = norm.reduced(dz, also, normed, *(z or [None]), keep=keep)
             if slope is not None:
@@ -198,6 +204,27 @@ class TritonKernels:
             rounded = [self._rounded[weight] for weight in weights]
             torch._foreach_copy_(rounded, [weight.detach() for weight in weights])  # pyright: ignore[reportPrivateImportUsage]
 
+    def render(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        mean: Tensor,
+        deviation: Tensor,
+        draw: tuple[Tensor, Tensor, Tensor, Tensor],
+        pad: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return a batch as `conv3x3` takes it: images padded with black, cropped, mirrored, normalised."""
+        return maps.rendered(images, labels, mean, deviation, draw, pad, self._dtype)
+
+    def pad_shortcut(self, x: Tensor, stride: int, before: int, after: int) -> Tensor:
+        """Return F.pad(x[:, :, ::stride, ::stride]) with zero channels before and after."""
+        x = self._other(x)
+        return maps.PadShortcutFunction.apply(x, stride, before, after)  # pyright: ignore[reportReturnType]
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Return x.mean((2, 3)), in float32."""
+        return maps.PoolFunction.apply(x)  # pyright: ignore[reportReturnType]
+
     def conv3x3(self, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
         """Return F.conv2d(x, weight, bias, stride, padding=1)."""
         letter = self._letter_of.get(x) if self._letters else None
@@ -233,11 +260,7 @@ class TritonKernels:
         """
         sums = self._sums.pop(x, None)
         x, how = channels_last(x), {"relu": relu, "eps": eps, "momentum": momentum}
-        if shortcut is not None:
-            if letter := self._letter_of.get(shortcut):
-                letter.decline()
-            twin: Tensor | None = self._twins.get(shortcut)
-            shortcut = channels_last(shortcut if twin is None else twin)
+        shortcut = None if shortcut is None else self._other(shortcut)
         if not training:
             return norm.normalised(x, shortcut, weight, bias, running, None, **how)[0]
         z, twin, letter = _NormAct.apply(x, shortcut, weight, bias, running, sums, relu, eps, momentum)  # pyright: ignore[reportGeneralTypeIssues]
@@ -245,3 +268,10 @@ class TritonKernels:
         if letter:
             self._letter_of[z] = letter
         return z
+
+    def _other(self, x: Tensor) -> Tensor:
+        """x for a reader beside a convolution: the norm's second output, where x is its first."""
+        if letter := self._letter_of.get(x):
+            letter.decline()
+        twin: Tensor | None = self._twins.pop(x, None)
+        return channels_last(x if twin is None else twin)

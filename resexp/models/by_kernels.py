@@ -5,10 +5,11 @@ own modules. The net itself stays as it is, so whoever measures
 it, or copies it, has torch's operations.
 """
 
+import torch
 from torch import Tensor, nn
 
 from resexp.kernels import Operations
-from resexp.models.blocks import Block
+from resexp.models.blocks import Block, PadShortcut
 from resexp.models.resnet import Network
 
 
@@ -28,7 +29,15 @@ class ByKernels:
             x = self._norm(stem.get_submodule("norm"), stem.get_submodule("activation"), x)
         for _, block in self._net.blocks():
             x = self._block(block, x)
-        return self._net.classify(x)
+        return self._classify(x)
+
+    def _classify(self, x: Tensor) -> Tensor:
+        """Logits, the head in float32: it is small, and rounding its weights first takes two more kernels."""
+        closing = self._net.closing
+        if hasattr(closing, "norm"):
+            x = self._norm(closing.get_submodule("norm"), closing.get_submodule("activation"), x)
+        with torch.autocast(x.device.type, enabled=False):
+            return self._net.head(self._kernels.pool(x).float())
 
     def _block(self, block: Block, x: Tensor) -> Tensor:
         r = x
@@ -41,11 +50,18 @@ class ByKernels:
             if i < block.num_convs:
                 r = self._norm(norm, block.activation, r)
             elif _adds_unscaled(block):
-                shortcut = block.shortcut(x) if block.kind == "residual" else None
-                return self._norm(norm, block.activation, r, shortcut)
+                return self._norm(norm, block.activation, r, self._shortcut(block, x))
             else:
                 return block.after(block.join(x, self._norm(norm, nn.Identity(), r)))
         raise AssertionError("a block has convs")
+
+    def _shortcut(self, block: Block, x: Tensor) -> Tensor | None:
+        if block.kind == "plain":
+            return None
+        if not isinstance(block.shortcut, PadShortcut):
+            return block.shortcut(x)
+        *_, before, after = block.shortcut.pad
+        return self._kernels.pad_shortcut(x, block.shortcut.stride, before, after)
 
     def _serves(self, conv: nn.Module) -> bool:
         if not isinstance(conv, nn.Conv2d) or conv.kernel_size != (3, 3):

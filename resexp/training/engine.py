@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from resexp.config import Config
-from resexp.data.batches import Draw, draw, render
+from resexp.data.batches import PAD, Batch, Draw, draw, render
 from resexp.data.dataset import Dataset
 from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
@@ -102,11 +102,18 @@ class Engine:
         )
 
     def _update(self, batch_spec: Draw) -> Readings:
-        batch = render(self.train, self._group.slice(batch_spec))
+        batch = self._render(self._group.slice(batch_spec))
         readings = train_step(self._forward, self.weights, self.optimizer, batch)
         if self._ema:
             self._ema.follow()
         return readings
+
+    def _render(self, batch_spec: Draw) -> Batch:
+        """The batch of a draw; in the run's precision where one kernel makes it so."""
+        if self._kernels is None or self._kernels.render is None:
+            return render(self.train, batch_spec)
+        data, there = self.train, batch_spec.to(self.execution.device)
+        return Batch(*self._kernels.render(data.images, data.labels, data.mean, data.std, there, PAD))
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
