@@ -11,7 +11,7 @@ from torch import Tensor
 Render = Callable[
     [Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], int], tuple[Tensor, Tensor]
 ]
-"""Images uint8 [M, C, H, H], labels, mean, deviation, a draw of N and the padding to images and labels [N]."""
+"""Images uint8 [M, C, H, H], labels, mean, deviation, a draw of N, the padding: to N images and labels."""
 
 
 class Operations(Protocol):

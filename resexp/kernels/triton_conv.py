@@ -26,6 +26,30 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+OVERLAP = False
+"""Whether a kernel is brought to the multiprocessors while the one before it ends (Hopper and later)."""
+
+
+def launched(warps: int, *, overlap: bool | None = None) -> dict[str, int | bool]:
+    """How a kernel is launched; it begins with `wait_for_last` or is not to overlap the kernel before it."""
+    how = {"num_warps": warps, "OVERLAP": OVERLAP}
+    return how | {"launch_pdl": True} if OVERLAP and overlap is not False else how
+
+
+@triton.jit
+def wait_for_last(OVERLAP: tl.constexpr):
+    """Wait until the kernel before this one has written all, and let the next come to this same line."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
+
+
+@triton.jit
+def let_next_begin(OVERLAP: tl.constexpr):
+    """As `wait_for_last`, for a kernel that is launched when the one before it has ended."""
+    if OVERLAP:
+        tl.extra.cuda.gdc_launch_dependents()
+
 
 @triton.jit
 def _store_moments(sums, mean, squares, k, K, TILES, BLOCK: tl.constexpr, ABREAST: tl.constexpr):
@@ -105,12 +129,14 @@ def _convolve(
     BLOCK: tl.constexpr,
     TILES: tl.constexpr,
     STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """y = conv(x, w) + bias; with FLIP and the weight's channels exchanged, the input gradient at stride 1.
 
     What the next kernel would have to read y for is noted in sums: NOTE 1 the moments of y, 2 the sums of the
     gradient of the norm (and ReLU) that y is the slope of.
     """
+    wait_for_last(OVERLAP)
     SPAN: tl.constexpr = STRIDE * (ABREAST - 1) + 3
     depth = tl.arange(0, DEPTH)
     i, c = depth // C, depth % C
@@ -199,8 +225,10 @@ def _convolve_stepwise(
     K_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """As `_convolve`, TAKE input pixels a step in a pipelined loop: for many channels, with large weights."""
+    wait_for_last(OVERLAP)
     SPAN: tl.constexpr = STRIDE * (ABREAST - 1) + 3
     STEPS: tl.constexpr = (SPAN + TAKE - 1) // TAKE
     depth = tl.arange(0, DEPTH)
@@ -261,8 +289,10 @@ def _spread(
     DEPTH: tl.constexpr,
     C_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The input gradient at stride 2: row 2a + r of dx meets row a + p of dy in tap 1 + r - 2p."""
+    wait_for_last(OVERLAP)
     depth = tl.arange(0, DEPTH)
     i, k = depth // K, depth % K
     width = tl.arange(0, 2 * ABREAST * C_BLOCK)
@@ -322,8 +352,10 @@ def _weigh(
     K_BLOCK: tl.constexpr,
     BLOCK: tl.constexpr,
     STAGES: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The weight gradient of one share of the pixels; ROWS (3 or 1) rows of the kernel, TAKE input pixels."""
+    let_next_begin(OVERLAP)
     SPAN: tl.constexpr = STRIDE * (ABREAST - 1) + 3
     STEPS: tl.constexpr = (SPAN + TAKE - 1) // TAKE
     WIDTH: tl.constexpr = ABREAST * K_BLOCK
@@ -367,8 +399,17 @@ def _weigh(
 
 
 @triton.jit
-def _sum_shares(shares, out, size, num_shares, CHUNK: tl.constexpr, BLOCK: tl.constexpr):
+def _sum_shares(
+    shares,
+    out,
+    size,
+    num_shares,
+    CHUNK: tl.constexpr,
+    BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
     """out[e] = the sum of shares[:, e], CHUNK shares side by side, then a tree over the chunk."""
+    wait_for_last(OVERLAP)
     element = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros([CHUNK, BLOCK], tl.float32)
     for first in range(0, num_shares, CHUNK):
@@ -475,10 +516,10 @@ def _convolved(
     given = (x, weight, bias, y, values, *before, groups, w_out, w_in, strides[2], strides[3])
     if plan.take is None:
         cut |= {"TILES": plan.tiles, "DEPTH": _power(span * C)}
-        _convolve[grid](*given, **sizes, **cut, num_warps=plan.warps)
+        _convolve[grid](*given, **sizes, **cut, **launched(plan.warps))
     else:
         cut |= {"TAKE": plan.take, "DEPTH": _power(plan.take * C)}
-        _convolve_stepwise[grid](*given, **sizes, **cut, num_warps=plan.warps)
+        _convolve_stepwise[grid](*given, **sizes, **cut, **launched(plan.warps))
     rows = plan.block * plan.tiles * plan.abreast
     return y, None if values is None else Sums(values, rows)
 
@@ -520,7 +561,7 @@ def input_gradient(
         DEPTH=_power((plan.abreast + 1) * K),
         C_BLOCK=c_block,
         BLOCK=plan.block,
-        num_warps=plan.warps,
+        **launched(plan.warps),
     )
     return dx, None
 
@@ -563,7 +604,7 @@ def weight_gradient(x: Tensor, dy: Tensor, stride: int, plan: WeightPlan) -> Ten
         K_BLOCK=k_block,
         BLOCK=plan.block,
         STAGES=plan.stages,
-        num_warps=plan.warps,
+        **launched(plan.warps, overlap=False),
     )
     return summed(partial, plan.sum_block)
 
@@ -572,5 +613,5 @@ def summed(partial: Tensor, block: int) -> Tensor:
     """Shares [P, K, 3, 3, C] to their sum, [K, C, 3, 3], channels last."""
     out = torch.empty_like(partial[0])
     size, shares = out.numel(), partial.shape[0]
-    _sum_shares[(triton.cdiv(size, block),)](partial, out, size, shares, CHUNK=64, BLOCK=block, num_warps=4)
+    _sum_shares[(triton.cdiv(size, block),)](partial, out, size, shares, CHUNK=64, BLOCK=block, **launched(4))
     return out.permute(0, 3, 1, 2)

@@ -11,6 +11,8 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from resexp.kernels.triton_conv import launched, wait_for_last
+
 
 @triton.jit
 def _render(
@@ -29,8 +31,10 @@ def _render(
     PAD: tl.constexpr,
     PER_PIXEL: tl.constexpr,
     BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """One image's crop, mirrored or not, normalised; beyond its edge it is black."""
+    wait_for_last(OVERLAP)
     n = tl.program_id(0)
     image = tl.load(indices + n)
     pixel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
@@ -69,11 +73,13 @@ def _strided(
     FIRST: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """y at a pixel: x at STRIDE times it, from channel FIRST on; with SPREAD back to where it came from.
 
     y [N, HEIGHT, WIDTH, CHANNELS], x the same with SOURCE_; what has no source is 0.
     """
+    wait_for_last(OVERLAP)
     pixel = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.arange(0, COLUMNS)
     column, row, image = pixel % WIDTH, pixel // WIDTH % HEIGHT, pixel // (WIDTH * HEIGHT)
@@ -120,7 +126,7 @@ def rendered(
         PAD=pad,
         PER_PIXEL=mean.numel() > channels,
         BLOCK=block,
-        num_warps=4,
+        **launched(4),
     )
     return out.permute(0, 3, 1, 2), labels_out
 
@@ -145,7 +151,7 @@ def _moved(x: Tensor, shape: torch.Size, stride: int, first: int, *, spread: boo
         FIRST=first,
         ROWS=rows,
         COLUMNS=columns,
-        num_warps=4,
+        **launched(4),
     )
     return y.permute(0, 3, 1, 2)
 

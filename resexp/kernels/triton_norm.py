@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from resexp.kernels.triton_conv import Normed, Sums
+from resexp.kernels.triton_conv import Normed, Sums, launched, wait_for_last
 
 
 @triton.jit
@@ -62,8 +62,17 @@ def _moments(sums, num_pixels, c, C, PROGRAMS: tl.constexpr, PIXELS: tl.constexp
 
 
 @triton.jit
-def _measure(x, sums, num_pixels, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def _measure(
+    x,
+    sums,
+    num_pixels,
+    C,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
     """Mean and squares about it of a program's pixels, into sums [2, programs, C]."""
+    wait_for_last(OVERLAP)
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     value = tl.load(x + place, mask=there, other=0).to(tl.float32)
     pixels = tl.minimum(ROWS, num_pixels - tl.program_id(0) * ROWS).to(tl.float32)
@@ -95,8 +104,10 @@ def _normalise(
     RELU: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """z = relu((x - mean) / deviation * gamma + beta + shortcut)."""
+    wait_for_last(OVERLAP)
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     value = tl.load(x + place, mask=there, other=0).to(tl.float32)
     if shortcut is not None:
@@ -141,11 +152,13 @@ def _reduce(
     RELU: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
     """The sums of the slope behind ReLU, dz + also where z is above 0, and of it times the normalised x.
 
     Without z, what it was before ReLU is computed again. The slope is stored where someone else needs it.
     """
+    wait_for_last(OVERLAP)
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     source = dz + place
     if PIXELS > 1:
@@ -191,8 +204,10 @@ def _differentiate(
     RELU: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
+    OVERLAP: tl.constexpr,
 ):
-    """The gradients of a norm's input, weight and bias; the slope is behind its ReLU, or with RELU before it."""
+    """The gradients of a norm's input, weight and bias; the slope is behind its ReLU, with RELU before it."""
+    wait_for_last(OVERLAP)
     c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
     given = tl.load(slope + place, mask=there, other=0).to(tl.float32)
     normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
@@ -260,7 +275,7 @@ def measured(x: Tensor) -> Sums:
     cut = cut_of(x)
     grid, C = _grid(x, cut), x.shape[1]
     values = torch.empty(2, grid[0], C, dtype=torch.float32, device=x.device)
-    _measure[grid](x, values, _pixels(x), C, ROWS=cut.rows, COLUMNS=cut.columns, num_warps=cut.warps)
+    _measure[grid](x, values, _pixels(x), C, ROWS=cut.rows, COLUMNS=cut.columns, **launched(cut.warps))
     return Sums(values, cut.rows)
 
 
@@ -302,7 +317,7 @@ def normalised(
         RELU=relu,
         ROWS=cut.rows,
         COLUMNS=cut.columns,
-        num_warps=cut.warps,
+        **launched(cut.warps),
     )
     return z, statistics
 
@@ -334,7 +349,7 @@ def reduced(
         RELU=normed.relu,
         ROWS=cut.rows,
         COLUMNS=cut.columns,
-        num_warps=cut.warps,
+        **launched(cut.warps),
     )
     return slope, Sums(values, cut.rows)
 
@@ -362,6 +377,6 @@ def gradients(slope: Tensor, normed: Normed, sums: Sums) -> tuple[Tensor, Tensor
         RELU=normed.relu,
         ROWS=cut.rows,
         COLUMNS=cut.columns,
-        num_warps=cut.warps,
+        **launched(cut.warps),
     )
     return dx, dweight, dbias
