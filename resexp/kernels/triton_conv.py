@@ -16,10 +16,11 @@ Weights are read as they are (float32 masters) and rounded to the images' type i
 
 # Triton compiles the kernels itself, in a dialect whose ranges, launch options and constant branches pyright
 # does not know.
-# pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnboundVariable=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportPossiblyUnboundVariable=false
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import triton
@@ -30,10 +31,10 @@ OVERLAP = False
 """Whether a kernel is brought to the multiprocessors while the one before it ends (Hopper and later)."""
 
 
-def launched(warps: int, *, overlap: bool | None = None) -> dict[str, int | bool]:
+def launched(warps: int, *, overlap: bool = True) -> dict[str, Any]:
     """How a kernel is launched; it begins with `wait_for_last` or is not to overlap the kernel before it."""
-    how = {"num_warps": warps, "OVERLAP": OVERLAP}
-    return how | {"launch_pdl": True} if OVERLAP and overlap is not False else how
+    how: dict[str, Any] = {"num_warps": warps, "OVERLAP": OVERLAP}
+    return how | {"launch_pdl": True} if OVERLAP and overlap else how
 
 
 @triton.jit

@@ -1,7 +1,7 @@
 """Batches, shortcuts and pooling in Triton: what PyTorch makes of a dozen small kernels, one kernel each."""
 
 # Triton compiles the kernels itself, in a dialect whose ranges and launch options pyright does not know.
-# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
 
 from typing import Any
 

@@ -8,7 +8,8 @@ same bits.
 
 # Triton compiles the kernels itself, in a dialect whose ranges, launch options and constant branches pyright
 # does not know.
-# pyright: reportCallIssue=false, reportGeneralTypeIssues=false, reportPossiblyUnboundVariable=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
+# pyright: reportPossiblyUnboundVariable=false
 
 from typing import NamedTuple
 
