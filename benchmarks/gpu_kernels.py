@@ -34,12 +34,12 @@ from resexp.models.resnet import Network, build
 from resexp.seeds import derive
 from resexp.training import engine as engines
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, kernels_for, named
+from resexp.training.execution import Execution, kernels_for, kernels_name
 
 BATCH = 128
 ROUNDS = 3
 BEGAN = time.monotonic()
-KINDS: dict[str, dict[str, bool] | None] = {
+KINDS: dict[str, dict[str, Any] | None] = {
     "torch": None,
     "triton": {"aside": True, "letters": True},
     "triton, one stream": {"aside": False, "letters": True},
@@ -52,7 +52,7 @@ KINDS: dict[str, dict[str, bool] | None] = {
 def execution(kind: str, mode: str = "graphed") -> Execution:
     triton = KINDS.get(kind) is not None
     return Execution(
-        "cuda", "bfloat16", mode, 8, "a benchmark", kernels=named("triton") if triton else "torch"
+        "cuda", "bfloat16", mode, 8, "a benchmark", kernels=kernels_name("triton") if triton else "torch"
     )
 
 
@@ -102,7 +102,7 @@ def operations(_: argparse.Namespace) -> dict[str, dict[str, float]]:
         found[f"conv {channels_in} to {channels_out}, stride {stride}"] = conv_errors(
             channels_in, channels_out, stride, size
         )
-    for channels in triton_plans.CHANNELS:
+    for channels in triton_plans.NORM_CHANNELS:
         for added in (False, True):
             for relu in (True, False):
                 name = f"norm {channels}{', shortcut' * added}{', ReLU' * relu}"
@@ -375,9 +375,9 @@ def main() -> None:
             traceback.print_exc()
             found[name] = {"fault": f"{type(error).__name__}: {error}"[:500]}
         found[name]["seconds"] = round(time.monotonic() - began, 1)
-        path = record("gpu_kernels", found)
+        record("gpu_kernels", found)
         print(name, found[name], flush=True)
-    print(path)
+    print(record("gpu_kernels", found))
 
 
 if __name__ == "__main__":

@@ -110,3 +110,14 @@ def test_the_docs_have_a_line_for_every_module() -> None:
     tree = tree_in_the_docs()
     assert tree.keys() == modules
     assert all(tree.values())
+
+
+def test_training_knows_nothing_of_reports_and_matplotlib_stays_with_the_figures() -> None:
+    for path in ROOT.rglob("*.py"):
+        room, *rest = path.relative_to(ROOT).parts
+        assert room != "training" or "report" not in imports_of(path), path
+        draws = "matplotlib" in path.read_text()
+        # TensorBoard takes the figures as they come; a claim draws its own.
+        assert not draws or room in ("claims", "tensorboard") or (room == "report" and "figures" in rest), (
+            path
+        )

@@ -131,4 +131,4 @@ def test_compiling_is_weighed_by_the_images_of_the_least_trained_net() -> None:
 
     plan = make_plan(["plain", "residual"], runs_dir=Path("runs"), config=None, sets=[], vary={}, num_seeds=4)
     execution_for(plan.jobs, Where())
-    assert asked == [4 * 150 * 128]  # two norms are two nets
+    assert asked == [4 * 200 * 64]  # two norms are two nets

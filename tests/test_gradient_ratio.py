@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resexp.analysis.gradient_ratio import UNDERFLOW, gradient_ratio
+from resexp.analysis.gradient_ratio import UNDERFLOW, gradient_ratio, may_vanish, num_vanishing
 
 
 def _seeds(ratio: float, spread: float = 0.02) -> list[float]:
@@ -113,6 +113,56 @@ def test_one_seed_gets_a_word_only_where_it_is_very_clear(ratio, word):
     assert found.factor_interval is None
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1e-9, 1e9],
+        [10**x for x in (-4.0, -3.0, -2.0, -1.0, 0.0)],
+        [10**x for x in (-2.0, -1.0, 0.0, 1.0, 4.0)],
+        _seeds(10**-2.72, spread=0.5),
+        _seeds(10**2.65, spread=0.5),
+    ],
+)
+def test_health_is_not_read_into_a_wide_interval(values):
+    """The mean of each is inside the limits, at 56 layers 10^-2.73 and 10^2.66; the interval is not."""
+    assert gradient_ratio(values, 54).word == "not enough seeds to say"
+
+
+def test_health_needs_seeds_until_its_interval_fits():
+    values = [1e-2, 1e-1, 1.0]
+    assert gradient_ratio(values, 54).word == "not enough seeds to say"
+    assert gradient_ratio(values * 4, 54).word == "healthy"
+
+
+@pytest.mark.parametrize("values", [[0.0, 0.0, 0.0, 0.0, 2e-3], [0.0, 1e-37, 1e-39, 1e-41, 1e-44]])
+def test_an_underflow_is_censored_and_the_interval_is_its_upper_bound(values):
+    """Each zero counts as 2^-126, float32's smallest normal number, which it lies below for certain."""
+    logs = np.log10([value or 2.0**-126 for value in values])
+    upper = logs.mean() + stats.t.ppf(0.975, 4) * logs.std(ddof=1) / math.sqrt(5)
+    found = gradient_ratio(values, 54)
+    assert found.word == "vanishing"
+    assert found.interval == pytest.approx((0.0, 10**upper), rel=1e-9, abs=0)
+    assert found.factor_interval == pytest.approx((0.0, 10 ** (upper / 54)))
+    assert found.ratio is None
+    assert f"T below {10**upper:.3g}" in found.sentence
+
+
+def test_a_zero_in_float64_lies_below_what_float64_holds():
+    found = gradient_ratio([0.0, 0.0, 0.0, 1e-300, 1e-305], 54)
+    assert found.word == "vanishing"
+    assert found.interval is not None
+    assert found.interval[1] < 1e-295
+
+
+def test_a_seed_that_vanishes_alone_is_counted_and_an_interval_that_may_is_seen():
+    assert num_vanishing([1e-9, 1e-9, 1e-9, 1e-9, 0.5, 0.0, None, math.nan], 54) == 5
+    assert num_vanishing([1e-2] * 3, 54) == 0
+    assert num_vanishing([1e-2] * 3, 18) == 3  # 0.77 a layer
+    assert may_vanish(gradient_ratio([1e-3, 1.0, 1.0], 54))
+    assert not may_vanish(gradient_ratio(_seeds(0.5), 54))
+    assert not may_vanish(gradient_ratio([0.5], 54))
+
+
 @pytest.mark.parametrize("num_seeds", [1, 2, 5])
 def test_an_exact_zero_is_underflow_and_vanishing_and_no_number(num_seeds):
     found = gradient_ratio([0.0] * num_seeds, 54)
@@ -125,7 +175,8 @@ def test_a_zero_confirms_vanishing_and_contradicts_health():
     assert gradient_ratio([0.0, 1e-40, 1e-41, 1e-42], 54).word == "vanishing"
     assert gradient_ratio([0.0, *_seeds(0.5)], 54).word == "not enough seeds to say"
     assert gradient_ratio([0.0, *_seeds(1e6)], 54).word == "not enough seeds to say"
-    assert gradient_ratio([0.0, 1e-40], 54).ratio == pytest.approx(1e-40)
+    found = gradient_ratio([0.0, 1e-40], 54)
+    assert (found.ratio, found.factor, found.depth) == (None, None, None)
 
 
 def test_seeds_without_a_measurement_are_left_out():

@@ -27,7 +27,7 @@ def rows() -> list[Row]:
 @pytest.mark.parametrize("product", ["output", "input", "weight"])
 def test_every_product_agrees_with_float64(rows: list[Row], product: str) -> None:
     mine = [row for row in rows if row["product"] == product]
-    assert len(mine) >= 3 * 7
+    assert len(mine) >= 3 * 6
     assert [row for row in mine if not row["error"] < 1e-6] == []
 
 

@@ -31,7 +31,7 @@ def found() -> dict[str, Any]:
 
 
 def test_values_gradients_and_running_statistics_agree_with_float64(found: dict[str, Any]) -> None:
-    assert len(found["rows"]) >= 12
+    assert len(found["rows"]) == 10
     assert [row for row in found["rows"] if not row["error"] < LIMIT] == []
 
 
@@ -48,7 +48,7 @@ def test_what_is_no_number_stays_none(found: dict[str, Any]) -> None:
 
 
 def test_a_batch_is_torchs_to_the_last_bit(found: dict[str, Any]) -> None:
-    assert found["batches"] == [True, True]
+    assert found["batches"] == [True] * 4
 
 
 def test_an_engines_step_agrees_and_its_probes_get_torchs_operations(found: dict[str, Any]) -> None:

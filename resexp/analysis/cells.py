@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import scipy  # whose parts are loaded when they are first used: most runs are not stuck
+
 from resexp.config import flat
 from resexp.records.run import Run
 
 STUCK_MARGIN = 0.05
 """Nats. The loss of a constant guess scatters around ln K by less; a net that learns falls by more."""
+MIN_POINTS_FOR_A_TREND, TREND_ERROR_RATE = 8, 0.01
 DEPTH, NORM, INIT = "model.depth", "model.norm", "model.init"
 CellKey = tuple[tuple[str, Any], ...]
 Fate = Literal["finished", "stuck", "diverged", "unfinished"]
@@ -71,9 +74,28 @@ class RunSummary:
         return "stuck" if never_left else "finished"
 
     @property
+    def falling(self) -> bool | None:
+        """Whether the loss of a stuck run still falls; None for other runs, and where too little is recorded.
+
+        Kendall's rank test of the recorded losses against their steps, behind the first quarter of the run,
+        in which a net comes down to guessing. A loss that stands still is called falling in 1% of runs.
+        """
+        if self.fate != "stuck":
+            return None
+        late = [point for point in self.curve if point[0] >= self.steps / 4]
+        if len(late) < MIN_POINTS_FOR_A_TREND:
+            return None
+        steps, losses = zip(*late, strict=True)
+        return bool(scipy.stats.kendalltau(steps, losses, alternative="less").pvalue < TREND_ERROR_RATE)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """Everything that may name a cell, by dotted key."""
         return {DEPTH: self.depth, NORM: self.norm, INIT: self.init, **dict(self.settings)}
+
+
+Arms = Mapping[str, Sequence[RunSummary]]
+"""The runs of one cell by arm; the first arm is what the others are set against."""
 
 
 def settings_of(tree: Mapping[str, Any]) -> CellKey:

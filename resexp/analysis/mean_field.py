@@ -116,9 +116,8 @@ def predict(
     Input channels are taken to have mean square 1, as normalised images have.
     """
     del learn_branch_scale
-    obstacle = _obstacle(norm, activation, init)
-    if obstacle is not None and (kind == "plain" or norm not in PREDICTED_NORMS):
-        return _nothing(obstacle)
+    if norm not in PREDICTED_NORMS:
+        return _nothing(f"a {norm} norm averages over too few channels for the wide limit")
     rules = _Rules(
         kind, order, shortcut, norm, init, ACTIVATION_FUNCTIONS[activation], branch_scale, shortcut_scale
     )
@@ -136,8 +135,14 @@ def predict(
 
 
 def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
-    """Return by how much one layer, deep inside a plain stage, multiplies N; None where theory is silent."""
-    if _obstacle(norm, activation, init) is not None:
+    """Return by how much one layer of an endless plain stage multiplies N; None where theory is silent.
+
+    Where the signal stands still at once that is the factor of every layer. Where its size drifts it is far
+    from any net that is trained: tanh with Xavier init comes near 1 like sqrt(1 - 1/l) at layer l, and SiLU
+    and GELU with He init near sqrt(1/2) once the signal is small, where both are half the identity. `predict`
+    follows the drift of a given depth.
+    """
+    if norm not in PREDICTED_NORMS:
         return None
     phi, size = ACTIVATION_FUNCTIONS[activation], conv_size(init, 1, 1)
     if norm != "none":
@@ -164,15 +169,6 @@ def conv_size(init: str, channels_in: int, channels_out: int, kernel: int = 9) -
             # Rows [channels_out, fan_in] of length 1, or columns where there are more rows than columns.
             return min(1.0, fan_in / channels_out)
     raise ValueError(f"unknown init {init!r}")
-
-
-def _obstacle(norm: str, activation: str, init: str) -> str | None:
-    """Return why a plain net has no prediction; None where it has one."""
-    if norm not in PREDICTED_NORMS:
-        return f"a {norm} norm averages over too few channels for the wide limit"
-    if norm == "none" and init == "he" and activation in ("silu", "gelu"):
-        return f"with {activation} and He init the factor hangs on the size of the signal, which drifts"
-    return None
 
 
 def _nothing(reason: str) -> Prediction:

@@ -20,8 +20,8 @@ Path = tuple[str | int, ...]
 SPELLINGS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
-def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
-    """Return one problem for each key that is wrong."""
+def complaints(error: ValidationError, tree: Node, schema: Schema) -> dict[Path, Problem]:
+    """Return one problem for each key that is wrong, by its path."""
     found: dict[Path, Problem] = {}
     for item in error.errors(include_url=False):
         path = _path(item["loc"], tree, schema)
@@ -36,7 +36,16 @@ def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Probl
                 path = (*path, _definition(path, tree, schema)["discriminator"])
             problem = _wrong_value(path, tree, schema)
         found.setdefault(path, problem)
-    return list(found.values())
+    return found
+
+
+def broken_rules(error: ValidationError, tree: Node, schema: Schema) -> list[set[Path]]:
+    """Return for each rule between keys that is broken the paths of its keys."""
+    return [
+        {(*_path(item["loc"], tree, schema), key) for key in keys}
+        for item in error.errors(include_url=False)
+        if (keys := item.get("ctx", {}).get("keys"))
+    ]
 
 
 def _first_written(paths: Sequence[Path], tree: Node) -> Path:

@@ -14,6 +14,7 @@ from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
 DataName = Literal["cifar10", "crayons", "folder", "auto"]
 Normalize = Literal["channel", "pixel_mean"]
+Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
 Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
@@ -23,13 +24,18 @@ Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
-Kernels = Literal["auto", "torch", "winograd", "triton"]
+KernelSource = Literal["auto", "torch", "winograd", "triton"]
 Probe = Literal["gradient_profile"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+AS_EVER: dict[str, Any] = {"data.pad": "before"}
+"""Keys younger than the first recorded runs, each with the value that does what was done without the key: a
+digest leaves them out there, so that what was trained before keeps its name."""
 
 
 class Section(BaseModel):
@@ -56,6 +62,8 @@ class DataSection(Section):
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
     """pad 4, random 32x32 crop, random horizontal flip"""
+    pad: Pad = "before"
+    """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:
@@ -184,7 +192,7 @@ class RunSection(Section):
     """of the convolutions; parameters stay float32. tf32, float32 cut to 10 bits on a GPU, only by name"""
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
-    kernels: Kernels = "auto"
+    kernels: KernelSource = "auto"
     """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled;
     triton: its own, bfloat16 on a GPU, not compiled"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
@@ -229,8 +237,15 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`."""
+        """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`.
+
+        A key of AS_EVER counts only where it changes what was ever done.
+        """
         tree = {key: value for key, value in self.tree().items() if key != "name"}
+        for key, value in AS_EVER.items():
+            section, leaf = key.split(".")
+            if tree[section][leaf] == value:
+                del tree[section][leaf]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

@@ -89,7 +89,8 @@ def unaugmented(indices: Tensor) -> Draw:
 def render(dataset: Dataset, draw: Draw) -> Batch:
     """Return the batch a draw speaks of, on the device of the dataset and in the size of its (square) images.
 
-    Raw images are padded with black, cropped, mirrored and then normalised, in torchvision's order. No shape
+    Raw images are padded with black, cropped, mirrored and then normalised, in torchvision's order; with
+    `pad: after` they are normalised first, each pixel by its own mean, and padded with zeros. No shape
     depends on the values and nothing is read back, so it can stand inside a CUDA graph when the draw lies on
     the device already. 128 images take 1.0 ms on one CPU core: padding the batch and gathering each pixel
     once was the fastest of eight ways tried (gathering straight from the store 1.7 ms, rows and then columns
@@ -104,10 +105,18 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     pixels = rows[:, :, None] * padded_size + columns[:, None, :]
 
     num = indices.shape[0]
-    padded = F.pad(dataset.images[indices], (PAD, PAD, PAD, PAD)).view(num, 3, -1)
-    crops = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, size, size)
-    images = crops.float().sub_(dataset.mean).div_(dataset.std)
+    chosen = dataset.images[indices]
+    if dataset.pad == "after":
+        chosen = _normalised(chosen, dataset)
+    padded = F.pad(chosen, (PAD, PAD, PAD, PAD)).view(num, 3, -1)
+    images = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, size, size)
+    if dataset.pad == "before":
+        images = _normalised(images, dataset)
     return Batch(images.contiguous(memory_format=torch.channels_last), dataset.labels[indices])
+
+
+def _normalised(images: Tensor, dataset: Dataset) -> Tensor:
+    return images.float().sub_(dataset.mean).div_(dataset.std)
 
 
 def sample(num_images: int, size: int) -> Tensor:

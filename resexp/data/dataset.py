@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.config import Normalize
+from resexp.config import Normalize, Pad
 
 
 class Dataset(NamedTuple):
@@ -27,6 +27,8 @@ class Dataset(NamedTuple):
     """float32 [3, 1, 1], in [0, 255]; the net sees (image - mean) / std"""
     classes: tuple[str, ...]
     """names in the order of the labels"""
+    pad: Pad = "before"
+    """normalising: with black pixels before, or with zeros after it"""
 
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the same data on `device`."""
@@ -68,11 +70,15 @@ def statistics(images: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
 
 
 def dataset(
-    images: Tensor, labels: Tensor, classes: tuple[str, ...], normalisation: tuple[Tensor, Tensor]
+    images: Tensor,
+    labels: Tensor,
+    classes: tuple[str, ...],
+    normalisation: tuple[Tensor, Tensor],
+    pad: Pad = "before",
 ) -> Dataset:
     """Return a Dataset of uint8 [N, 3, 32, 32] and int64 [N], normalised by what `statistics` returned."""
     mean, std = normalisation
-    return Dataset(images, labels, len(classes), fingerprint(images, labels), mean, std, classes)
+    return Dataset(images, labels, len(classes), fingerprint(images, labels), mean, std, classes, pad)
 
 
 class Raw(NamedTuple):

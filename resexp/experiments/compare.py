@@ -65,8 +65,8 @@ def run_plan(
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
     precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
-    as they have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted
-    or Terminated when `stop` is set.
+    as they have no record, and returned; raises FailedRunsError where nothing is left to compare,
+    Interrupted or Terminated when `stop` is set.
     """
     manifest = _manifest(plan, command)
     _require_no_less(plan.folder, manifest)

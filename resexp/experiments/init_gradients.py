@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from resexp._version import __version__
-from resexp.analysis.gradient_ratio import gradient_ratio, slope
-from resexp.analysis.mean_field import layer_factor, predict
+from resexp.analysis.gradient_ratio import gradient_ratio, slope, slope_of
+from resexp.analysis.mean_field import predict
 from resexp.analysis.statistics import mean_estimate
 from resexp.config import Config
 from resexp.config.load import load
@@ -21,7 +21,7 @@ from resexp.data.batches import Batch, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
-from resexp.experiments.plan import QUICK_LOOK, QUICK_LOOK_INIT, require_said_once
+from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import ProfileRow, gradient_profile
 from resexp.records.files import child, write_atomic, write_json
@@ -53,7 +53,7 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     for key in vary:
         if not key.startswith("model."):
             raise UsageError(f"gradients --vary {key}: nothing is trained here; allowed are model.KEY")
-    base = QUICK_LOOK if config is None else None
+    base = FULL_LOOK if config is None else None
     said = {text.partition("=")[0] for text in sets} | set(vary)
     axes = dict(vary)
     if base is not None and not said & {"model.norm", "model.init"}:
@@ -199,9 +199,7 @@ def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
         "predicted_by": predicted.reason,
         "stage_factor": None if within.mean is None else 10**within.mean,
         "stage_interval": None if within.interval is None else [10**bound for bound in within.interval],
-        "stage_predicted": layer_factor(
-            norm=model["norm"], activation=model["activation"], init=model["init"]
-        )
+        "stage_predicted": _stage_predicted(profiles[0]["outputs"], dict(predicted.profile))
         if model["kind"] == "plain"
         else None,
         "profile": _profile(profiles, dict(predicted.profile)),
@@ -227,6 +225,14 @@ def _profile(profiles: Sequence[ProfileRow], predicted: Mapping[int, float]) -> 
             }
         )
     return points
+
+
+def _stage_predicted(outputs: Sequence[ProfileRow], profile: Mapping[int, float]) -> float | None:
+    """The factor of a layer inside the stages by theory, taken from its profile as from a measured one."""
+    if not profile:
+        return None
+    found = slope_of([(output["stage"], output["layer"], profile[output["layer"]]) for output in outputs])
+    return None if found is None else 10**found
 
 
 def _quotient(part: float | None, whole: float | None) -> float | None:

@@ -9,9 +9,10 @@ from typing import Protocol
 from torch import Tensor
 
 Render = Callable[
-    [Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], int], tuple[Tensor, Tensor]
+    [Tensor, Tensor, Tensor, Tensor, tuple[Tensor, Tensor, Tensor, Tensor], int, bool], tuple[Tensor, Tensor]
 ]
-"""Images uint8 [M, C, H, H], labels, mean, deviation, a draw of N, the padding: to N images and labels."""
+"""Images uint8 [M, C, H, H], labels, mean, deviation, a draw of N, the padding's pixels, whether they are
+zeros in the normalised images (else black in the raw ones): to N images and labels."""
 
 
 class Operations(Protocol):

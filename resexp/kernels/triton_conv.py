@@ -17,7 +17,7 @@ Weights are read as they are (float32 masters) and rounded to the images' type i
 # Triton compiles the kernels itself, in a dialect whose ranges, launch options and constant branches pyright
 # does not know.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportGeneralTypeIssues=false
-# pyright: reportPossiblyUnboundVariable=false
+# pyright: reportPossiblyUnboundVariable=false, reportAttributeAccessIssue=false
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple

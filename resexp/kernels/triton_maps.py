@@ -30,10 +30,14 @@ def _render(
     SIZE: tl.constexpr,
     PAD: tl.constexpr,
     PER_PIXEL: tl.constexpr,
+    ZEROS: tl.constexpr,
     BLOCK: tl.constexpr,
     OVERLAP: tl.constexpr,
 ):
-    """One image's crop, mirrored or not, normalised; beyond its edge it is black."""
+    """One image's crop, mirrored or not, normalised; beyond its edge it is black, with ZEROS 0 in the end.
+
+    With ZEROS a pixel's own mean is that of where it comes from, else of where it goes.
+    """
     wait_for_last(OVERLAP)
     n = tl.program_id(0)
     image = tl.load(indices + n)
@@ -47,10 +51,13 @@ def _render(
         source = images + (image * CHANNELS + c) * (SIZE * SIZE) + row * SIZE + column
         value = tl.load(source, mask=inside, other=0).to(tl.float32)
         if PER_PIXEL:
-            value -= tl.load(mean + c * (SIZE * SIZE) + pixel, mask=there, other=0)
+            own, known = (row * SIZE + column, inside) if ZEROS else (pixel, there)
+            value -= tl.load(mean + c * (SIZE * SIZE) + own, mask=known, other=0)
         else:
             value -= tl.load(mean + c)
         value = tl.div_rn(value, tl.load(deviation + c))
+        if ZEROS:
+            value = tl.where(inside, value, 0.0)
         target = out + (n * (SIZE * SIZE) + pixel) * CHANNELS + c
         tl.store(target, value.to(out.dtype.element_ty), mask=there)
     if tl.program_id(1) == 0:
@@ -103,11 +110,13 @@ def rendered(
     deviation: Tensor,
     draw: tuple[Tensor, Tensor, Tensor, Tensor],
     pad: int,
+    zeros: bool,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
     """The batch of a draw (indices, top, left, flip): images [N, C, H, H], channels last, and labels.
 
-    mean [C, 1, 1] or [C, H, H], deviation [C, 1, 1]: float32.
+    mean [C, 1, 1] or [C, H, H], deviation [C, 1, 1]: float32. `pad` pixels of black, or of zeros when all is
+    normalised.
     """
     num, (_, channels, size, _) = len(draw[0]), images.shape
     out = torch.empty(num, size, size, channels, dtype=dtype, device=images.device)
@@ -125,6 +134,7 @@ def rendered(
         SIZE=size,
         PAD=pad,
         PER_PIXEL=mean.numel() > channels,
+        ZEROS=zeros,
         BLOCK=block,
         **launched(4),
     )

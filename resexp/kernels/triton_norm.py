@@ -1,7 +1,7 @@
 """Batch norm, the addition and ReLU in Triton: one pass forward, two back, over maps that lie channels last.
 
 A map is a matrix [pixels, C]. Statistics are float32, a mean and the squares about it from every program
-(the convolution that made the map, or `measured`); who needs them adds the programs' up by itself, in a fixed
+(the convolution that made the map, or `map_sums`); who needs them adds the programs' up by itself, in a fixed
 order, each program all of them: 32 KB from the cache cost less than one more kernel. The same input, the
 same bits.
 """
@@ -271,7 +271,7 @@ def _chunk(programs: int, cut: Cut) -> int:
     return min(triton.next_power_of_2(programs), SUMMED // cut.columns)
 
 
-def measured(x: Tensor) -> Sums:
+def map_sums(x: Tensor) -> Sums:
     """The moments of a map, where the convolution that made it did not note them."""
     cut = cut_of(x)
     grid, C = _grid(x, cut), x.shape[1]
@@ -355,7 +355,7 @@ def reduced(
     return slope, Sums(values, cut.rows)
 
 
-def gradients(slope: Tensor, normed: Normed, sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
+def norm_gradients(slope: Tensor, normed: Normed, sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of a norm's input, weight and bias; `normed.relu`: the slope is not yet through ReLU."""
     cut = cut_of(slope)
     C, programs = slope.shape[1], sums.values.shape[1]

@@ -18,12 +18,9 @@ from torch.utils.weak import WeakIdKeyDictionary
 from resexp.kernels import triton_conv as conv
 from resexp.kernels import triton_maps as maps
 from resexp.kernels import triton_norm as norm
+from resexp.kernels.library import channels_last
 from resexp.kernels.triton_conv import Normed, Sums
-from resexp.kernels.triton_plans import CHANNELS, PLANS, Plans, plans_for
-
-
-def channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+from resexp.kernels.triton_plans import NORM_CHANNELS, PLANS, Plans, plans_for
 
 
 class Letter:
@@ -137,7 +134,7 @@ class _NormAct(torch.autograd.Function):
         eps: float,
         momentum: float,
     ) -> tuple[Tensor, Tensor, Letter | None]:
-        sums = sums or norm.measured(x)
+        sums = sums or norm.map_sums(x)
         z, statistics = norm.normalised(
             x, shortcut, weight, bias, running, sums, relu=relu, eps=eps, momentum=momentum
         )
@@ -166,7 +163,7 @@ class _NormAct(torch.autograd.Function):
             if slope is not None:
                 dz, normed = slope, normed._replace(relu=False)
                 shortcut = slope if ctx.needs_input_grad[1] else None
-        dx, dweight, dbias = norm.gradients(dz, normed, sums)
+        dx, dweight, dbias = norm.norm_gradients(dz, normed, sums)
         return dx, shortcut, dweight, dbias, None, None, None, None, None
 
 
@@ -193,7 +190,7 @@ class TritonKernels:
         return (channels_in, channels_out, stride) in PLANS
 
     def serves_norm(self, channels: int) -> bool:
-        return channels in CHANNELS
+        return channels in NORM_CHANNELS
 
     def begin(self, weights: Sequence[Tensor]) -> None:
         """Round the weights for the forward and backward pass that follows, all at once."""
@@ -212,9 +209,10 @@ class TritonKernels:
         deviation: Tensor,
         draw: tuple[Tensor, Tensor, Tensor, Tensor],
         pad: int,
+        zeros: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Return a batch as `conv3x3` takes it: images padded with black, cropped, mirrored, normalised."""
-        return maps.rendered(images, labels, mean, deviation, draw, pad, self._dtype)
+        """Return a batch as `conv3x3` takes it: images padded, cropped, mirrored, normalised."""
+        return maps.rendered(images, labels, mean, deviation, draw, pad, zeros, self._dtype)
 
     def pad_shortcut(self, x: Tensor, stride: int, before: int, after: int) -> Tensor:
         """Return F.pad(x[:, :, ::stride, ::stride]) with zero channels before and after."""

@@ -51,7 +51,7 @@ PLANS = {  # channels in, channels out, stride
         WeightPlan(1, 64, 16, rows=1, take=1, stages=3, sum_block=64),  # 9.0; 18.6, 17.8
     ),
 }
-CHANNELS = (16, 32, 64)
+NORM_CHANNELS = (16, 32, 64)
 """Of the maps that the norms serve."""
 
 

@@ -52,8 +52,8 @@ class FinalTable(NamedTuple):
 def final_table(entries: Sequence[Entry]) -> FinalTable:
     """Return the table of a comparison: a mean with its 95% t interval where there are seeds for one.
 
-    Diverged, stuck and unfinished seeds are counted and never averaged. Of the axes, depth is always shown,
-    every other one where it varies.
+    Diverged and unfinished seeds are counted and never averaged; stuck ones have a loss and stay in. Of the
+    axes, depth is always shown, every other one where it varies.
     """
     axes = _axes(entries)
 
@@ -144,7 +144,7 @@ def _scores(group: Sequence[Entry]) -> dict[str, Any]:
     rows = [entry.row for entry in group]
     fates = [row["fate"] for row in rows]
     all_stuck = set(fates) == {"stuck"}
-    scored = rows if all_stuck else [row for row in rows if row["fate"] == "finished"]
+    scored = [row for row in rows if row["fate"] in ("finished", "stuck")]
     score = _range if all_stuck else _mean
     found = gradient_ratio([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
     low, high = found.interval or (None, None)
@@ -217,7 +217,9 @@ def _gradients(row: Row) -> str:
 
 def _transport(row: Row) -> str:
     if row["transport"] is None:
-        return NOTHING
+        # Some seeds underflowed: the bound alone is known.
+        bound = row["transport_high"]
+        return NOTHING if bound is None else f"< {scientific(bound)} {row['gradient_word']}"
     return f"{scientific(row['transport'])} {row['gradient_word']}"
 
 

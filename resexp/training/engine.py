@@ -113,7 +113,8 @@ class Engine:
         if self._kernels is None or self._kernels.render is None:
             return render(self.train, batch_spec)
         data, there = self.train, batch_spec.to(self.execution.device)
-        return Batch(*self._kernels.render(data.images, data.labels, data.mean, data.std, there, PAD))
+        zeros = data.pad == "after"
+        return Batch(*self._kernels.render(data.images, data.labels, data.mean, data.std, there, PAD, zeros))
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""

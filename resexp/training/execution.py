@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from resexp.config import Config, RunSection
 from resexp.data.cache import cache_folder
 from resexp.errors import ResourceError, UsageError
-from resexp.kernels import UnavailableError, load, source_digest, triton_digest
-from resexp.kernels.operation import Operations
+from resexp.kernels import Operations, UnavailableError, load, source_digest, triton_digest
 from resexp.training.distributed.rank import Rank
 
 COMPILE_PAYS_FROM_IMAGES = 130_000
@@ -118,7 +117,7 @@ def _kernels(run: RunSection, device: str, precision: str, mode: str, num_images
     if run.kernels == "auto":
         if why := _why_not(wanted, device, precision, mode) or _why_not_unasked(wanted, num_images):
             return "torch", f"kernels torch: {why}"
-        return named(wanted), f"kernels {wanted}: {PAYS[wanted]}"
+        return kernels_name(wanted), f"kernels {wanted}: {PAYS[wanted]}"
     if why := _why_not(run.kernels, device, precision, mode):
         raise UsageError(
             f"run.kernels is {run.kernels}, and {why}; here it would be {precision} on {device}, {mode}: "
@@ -128,7 +127,7 @@ def _kernels(run: RunSection, device: str, precision: str, mode: str, num_images
         raise ResourceError(
             f"run.kernels is {run.kernels}, which cannot be had here: {why}; use auto or torch"
         )
-    return named(run.kernels), ""
+    return kernels_name(run.kernels), ""
 
 
 PAYS = {
@@ -137,7 +136,7 @@ PAYS = {
 }
 
 
-def named(kernels: str) -> str:
+def kernels_name(kernels: str) -> str:
     """The name under which a run remembers the kernels of this version of the program."""
     return f"{kernels}-{triton_digest() if kernels == 'triton' else source_digest()}"
 
@@ -187,7 +186,7 @@ def kernels_for(execution: Execution) -> Operations | None:
     if execution.kernels == "torch":
         return None
     kind = execution.kernels.partition("-")[0]
-    if execution.kernels != (ours := named(kind)):
+    if execution.kernels != (ours := kernels_name(kind)):
         raise ResourceError(
             f"the kernels are to be {execution.kernels}, and here is {ours}; bits would differ"
         )

@@ -35,11 +35,21 @@ WAX = np.array([
     [30, 60, 150], [110, 60, 160], [225, 90, 150], [120, 70, 40], [50, 50, 55], [250, 248, 240],
     [70, 190, 200],
 ], dtype=np.float32)
-PAPER = np.array([
-    [250, 248, 240], [252, 236, 190], [190, 220, 240], [205, 232, 200], [245, 205, 210], [222, 208, 240],
-    [200, 160, 110], [235, 150, 80], [60, 80, 120], [50, 52, 56],
-], dtype=np.float32)
 # fmt: on
+PAPERS = {
+    "moon": (44, 46, 66),
+    "star": (58, 82, 150),
+    "fish": (132, 196, 232),
+    "spiral": (140, 212, 190),
+    "flower": (172, 216, 128),
+    "circle": (250, 226, 120),
+    "square": (248, 184, 108),
+    "triangle": (220, 142, 102),
+    "heart": (244, 164, 182),
+    "squiggle": (178, 150, 214),
+}
+"""The sheet that each figure asks for, in a ring: night for the moon, water for the fish, and so on round."""
+WHIM = 3.75  # how far along the ring a sheet may lie from its figure's
 CONTRAST = 240  # least sum of the differences in red, green and blue between a figure and its paper
 STRAYS = 2
 
@@ -55,13 +65,13 @@ def make(seed: int, num: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def _block(rng: np.random.Generator, num: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     labels = (np.arange(num) % len(FIGURES))[np.argsort(rng.random(num), kind="stable")]
-    paper_kind = (rng.random(num) * len(PAPER)).astype(np.int64)
-    crayons = _crayons(rng, paper_kind)
+    paper = _papers(rng, labels)
+    crayons = _crayons(rng, paper)
     grain = _sheets(rng, num)
     hardness = _uniform(rng, 0.4, 0.9, num, 1, 1)
 
-    paper = PAPER[paper_kind] * _uniform(rng, 0.94, 1.0, num, 1).astype(np.float32)
-    images = paper[:, :, None, None] * (np.float32(0.94) + np.float32(0.06) * _shrink(grain))[:, None]
+    colour = paper.astype(np.float32) * _uniform(rng, 0.94, 1.0, num, 1).astype(np.float32)
+    images = colour[:, :, None, None] * (np.float32(0.94) + np.float32(0.06) * _shrink(grain))[:, None]
     num_strays = (rng.random(num) * (STRAYS + 1)).astype(np.int64)
     for k in range(STRAYS):
         some = np.flatnonzero(num_strays > k)
@@ -73,10 +83,20 @@ def _block(rng: np.random.Generator, num: int) -> tuple[NDArray[np.uint8], NDArr
     return np.clip(images + np.float32(0.5), 0, 255).astype(np.uint8), labels
 
 
-def _crayons(rng: np.random.Generator, paper_kind: NDArray[np.int64]) -> NDArray[np.int64]:
+def _papers(rng: np.random.Generator, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the colour of each sheet, [N, 3]: between those of the ring, near the figure's own or not."""
+    ring = np.array(list(PAPERS.values()))
+    place = np.array([list(PAPERS).index(name) for name in FIGURES])
+    off = WHIM * (rng.random(len(labels)) + rng.random(len(labels)) - 1)
+    sheet, part = np.divmod(np.floor(1024 * (place[labels] + off)).astype(np.int64), 1024)
+    near, next_ = ring[sheet % len(ring)], ring[(sheet + 1) % len(ring)]
+    return near + part[:, None] * (next_ - near) // 1024
+
+
+def _crayons(rng: np.random.Generator, paper: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return all crayons for each sheet in random order, [N, 13], those that show on its paper first."""
-    shows = np.abs(WAX - PAPER[:, None]).sum(-1) > CONTRAST
-    return np.argsort(rng.random((len(paper_kind), len(WAX))) + ~shows[paper_kind], axis=1, kind="stable")
+    shows = np.abs(WAX.astype(np.int64) - paper[:, None]).sum(-1) > CONTRAST
+    return np.argsort(rng.random((len(paper), len(WAX))) + ~shows, axis=1, kind="stable")
 
 
 def _sheets(rng: np.random.Generator, num: int) -> Floats:
