@@ -24,7 +24,7 @@ Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
-KernelSource = Literal["auto", "torch", "winograd"]
+KernelSource = Literal["auto", "torch", "winograd", "triton"]
 Probe = Literal["gradient_profile"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -198,7 +198,8 @@ class RunSection(Section):
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
     kernels: KernelSource = "auto"
-    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled"""
+    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled;
+    triton: its own, bfloat16 on a GPU, not compiled"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """CPU threads; part of the run's identity, since they change bits"""
 

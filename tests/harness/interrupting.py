@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from resexp.config import Config
+from resexp.records.schema import RunResult
 from resexp.data.splits import Splits
 from resexp.errors import Interrupted
 from resexp.records.lock import locked
@@ -37,7 +38,7 @@ def train(
     questions: int = NEVER,
     until: int = NEVER,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any] | None:
+) -> RunResult | None:
     """Train until so many questions have been asked, or a span ends at a step; None if stopped."""
     stop = StopAfter(questions)
 
