@@ -1,6 +1,7 @@
 """CIFAR-10's archive, in miniature, from a real server on this machine that is slow, broken or wrong."""
 
 import io
+import os
 import pickle
 import time
 import urllib.request
@@ -86,7 +87,7 @@ def test_a_slow_mirror_is_left_in_time(tmp_path: Path, server: Server, way: str)
     start = time.monotonic()
     patience = Patience(first_byte=1, total=6, brief=False)
     with pytest.raises(NoMirrorError, match=r"no byte within|too slow"):
-        download([server.url(way)], tmp_path / "file", md5=Tiny.tgz_md5, patience=patience)
+        download([server.url(way)], tmp_path / "file", md5=Tiny.tgz_md5, num_bytes=10**6, patience=patience)
     assert time.monotonic() - start < 5
 
 
@@ -94,7 +95,13 @@ def test_brief_patience_covers_all_mirrors_together(tmp_path: Path, server: Serv
     start = time.monotonic()
     patience = BRIEF._replace(first_byte=0.9)
     with pytest.raises(NoMirrorError) as caught:
-        download([server.url("silent")] * 3, tmp_path / "file", md5=Tiny.tgz_md5, patience=patience)
+        download(
+            [server.url("silent")] * 3,
+            tmp_path / "file",
+            md5=Tiny.tgz_md5,
+            num_bytes=10**6,
+            patience=patience,
+        )
     assert len(caught.value.reasons) == 3
     assert time.monotonic() - start < 2
 
@@ -112,10 +119,56 @@ def test_no_redirect_leaves_https(old: str, new: str, followed: bool) -> None:
             StayEncrypted().redirect_request(request, *rest)
 
 
+def test_a_mirror_that_sends_without_end_is_left_at_the_known_size(tmp_path: Path, server: Server) -> None:
+    target = tmp_path / "file"
+    with pytest.raises(NoMirrorError, match="sends more than the 200,000 bytes that there are"):
+        download([server.url("endless")], target, md5=Tiny.tgz_md5, num_bytes=200_000)
+    assert target.stat().st_size <= 200_000
+
+
+def test_the_known_size_is_that_of_cifar10s_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = list[int]()
+    monkeypatch.setattr(cifar10, "download", lambda *_, num_bytes, **__: seen.append(num_bytes) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cifar10.fetch(tmp_path)
+    assert seen == [170_498_071]
+
+
+NAMES_WRITTEN = [".cifar-10.lock", f".{Tiny.filename}.part", ".cifar-10-fresh"]
+
+
+@pytest.mark.parametrize("name", NAMES_WRITTEN)
+@pytest.mark.parametrize("way", ["symbolic", "dangling", "hard", "pipe"])
+def test_nothing_is_written_through_what_stands_in_the_place_of_a_file_of_ours(
+    tmp_path: Path, mirror: Callable[..., None], name: str, way: str
+) -> None:
+    mirror("good")
+    root, foreign, folder = tmp_path / "root", tmp_path / "foreign", tmp_path / "folder"
+    root.mkdir()
+    folder.mkdir()
+    foreign.write_text("somebody's own")
+    place = root / name
+    if way == "symbolic":
+        place.symlink_to(folder if name == ".cifar-10-fresh" else foreign)
+    elif way == "dangling":
+        place.symlink_to(tmp_path / "nowhere")
+    elif way == "hard":
+        os.link(foreign, place)
+    else:
+        os.mkfifo(place)
+    with pytest.raises(DataError) as caught:
+        cifar10.fetch(root, archive=Tiny)
+    assert str(place) in caught.value.lines[0]
+    assert len(caught.value.lines) == 1
+    assert foreign.read_text() == "somebody's own"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "foreign", "root"]
+    assert not list(folder.iterdir())
+
+
 @pytest.mark.parametrize("url", ["file:///etc/hostname", "ftp://127.0.0.1/x", "nonsense"])
 def test_only_web_addresses_are_opened(tmp_path: Path, url: str) -> None:
     with pytest.raises(NoMirrorError, match="neither an https nor an http address"):
-        download([url], tmp_path / "file", md5="")
+        download([url], tmp_path / "file", md5="", num_bytes=1)
 
 
 def test_a_batch_cut_short_is_named_with_the_repair_which_repairs(

@@ -15,7 +15,7 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
-from resexp.data.download import PATIENT, NoMirrorError, Patience, Progress, download, silent
+from resexp.data.download import PATIENT, NoMirrorError, Patience, Progress, download, open_own, silent
 from resexp.data.raw import Raw
 from resexp.errors import DataError, ResourceError
 
@@ -118,7 +118,14 @@ def mirrors() -> tuple[str, ...]:
 def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: Progress) -> None:
     part = packed.with_name(f".{packed.name}.part")
     try:
-        download(mirrors(), part, md5=archive.tgz_md5, patience=patience, progress=progress)
+        download(
+            mirrors(),
+            part,
+            md5=archive.tgz_md5,
+            num_bytes=NUM_BYTES,
+            patience=patience,
+            progress=progress,
+        )
     except NoMirrorError as refused:
         part.unlink(missing_ok=True)
         size = NUM_BYTES if archive is CIFAR10 else None
@@ -136,7 +143,9 @@ def _unpack(packed: Path, root: Path, archive: type[CIFAR10]) -> None:
     """Put the folder of batches in its place by a single rename, after its files have been checked."""
     folder, fresh, old = (root / name for name in (archive.base_folder, ".cifar-10-fresh", ".cifar-10-old"))
     for left_by_a_kill in (fresh, old):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        if left_by_a_kill.is_dir():  # rmtree would wait for a pipe
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    fresh.mkdir()  # fails where a link stands, which rmtree leaves alone
     with tarfile.open(packed) as tar:
         tar.extractall(fresh, filter="data")
     if not _whole(fresh / archive.base_folder, archive):
@@ -152,7 +161,7 @@ def _unpack(packed: Path, root: Path, archive: type[CIFAR10]) -> None:
 def _alone(root: Path, patience: Patience) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process; DataError where another is not done in time."""
     end = time.monotonic() + (patience.first_byte if patience.brief else patience.total)
-    with open(root / ".cifar-10.lock", "w") as lock:
+    with open(open_own(root / ".cifar-10.lock"), "w") as lock:
         while True:
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
