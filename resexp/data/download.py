@@ -1,7 +1,7 @@
 """One file from the first of several mirrors that gives it, within the time one is ready to wait."""
 
-import hashlib
 import errno
+import hashlib
 import http.client
 import os
 import queue
