@@ -51,6 +51,11 @@ class DataSection(Section):
     """where CIFAR-10 lies, or the image folder: root/train/CLASS/*, root/test/CLASS/*"""
     validation: Annotated[int, Field(ge=0, le=10**7)] = 0
     """images split off the training set"""
+    test: Annotated[str, Field(pattern=r"^[^./][^/]*$", max_length=100)] = "test"
+    """the folder of test images in root, e.g. val"""
+    test_split: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """share of each class of root/train that becomes the test images, where there is no folder of them; the
+    same images whatever the seed"""
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
@@ -60,6 +65,17 @@ class DataSection(Section):
     def _root_is_one_line(self) -> Self:
         if dialect.CONTROL.search(self.root):
             raise broken_rule("control character in a path", "root")
+        return self
+
+    @model_validator(mode="after")
+    def _only_folders_have_test_folders(self) -> Self:
+        for key in ("test", "test_split"):
+            if self.name != "folder" and getattr(self, key) != type(self).model_fields[key].default:
+                raise broken_rule(
+                    f"goes with data.name folder; {self.name} has test images of its own",
+                    key,
+                    "name",
+                )
         return self
 
 
@@ -202,6 +218,10 @@ class RecordSection(Section):
     """steps between checkpoints; there is always one at the end"""
 
 
+LATER_KEYS = (("data", "test"), ("data", "test_split"))
+"""Keys that the first configs did not have."""
+
+
 class Config(Section):
     """One experiment: everything that decides its result."""
 
@@ -225,8 +245,15 @@ class Config(Section):
         return self.model_dump(mode="json")
 
     def digest(self) -> str:
-        """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`."""
+        """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`.
+
+        Keys that came later count only where they are not at their default: what began before them keeps
+        its digest.
+        """
         tree = {key: value for key, value in self.tree().items() if key != "name"}
+        for section, key in LATER_KEYS:
+            if tree[section][key] == Config.model_fields[section].default.model_dump(mode="json")[key]:
+                del tree[section][key]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

@@ -20,3 +20,5 @@ class Raw(NamedTuple):
     classes: tuple[str, ...]
     label: str
     """for titles, "CIFAR-10" or "crayons (drawn)" """
+    notes: tuple[str, ...] = ()
+    """what was decided in reading them, in sentences"""
