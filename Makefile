@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads that wait sleep, as in the command itself: busy cores then cost little.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check setup gpu torture clean
+.PHONY: demo test check setup gpu gpu-wheels torture clean
 
 demo: setup
 	$(BIN)/resexp compare plain residual
@@ -19,14 +19,19 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
-# All that needs a GPU, in under 8 minutes whatever happens; what it finds stays in benchmarks/results.
-gpu: setup
-	status=0; \
-	timeout 120 $(BIN)/python -m pytest -m gpu || status=1; \
-	timeout 30 $(BIN)/python -m benchmarks.overhead --steps 200 --rounds 5 || status=1; \
-	timeout 120 $(BIN)/python -m benchmarks.schedule --depth 20,56,110 --seconds 25 || status=1; \
-	timeout 200 $(BIN)/python -m benchmarks.throughput --steps 200 || status=1; \
-	exit $$status
+# Packages that a GPU machine with its own python3 and torch, and no network, is likely to lack.
+WHEELS := pydantic==2.14.3 pydantic_core==2.50.4 annotated-types typing-inspection typing_extensions \
+  typer==0.29.2 annotated-doc shellingham pytest==9.2.0 pytest-xdist==3.8.0 execnet
+GPU_PYTHON ?= 3.12
+
+gpu-wheels: setup
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --python-version $(GPU_PYTHON) \
+	  --implementation cp --platform manylinux_2_28_x86_64 --platform manylinux_2_17_x86_64 \
+	  --platform manylinux2014_x86_64 --dest .gpu $(WHEELS)
+
+# On that machine; without one, `bash benchmarks/gpu_visit.sh OUT` is all it is.
+gpu:
+	RESEXP_COMMIT=$$(git rev-parse --short HEAD) bash benchmarks/gpu_visit.sh benchmarks/results
 
 torture: setup
 	$(BIN)/python tests/torture.py

@@ -9,7 +9,7 @@ from benchmarks.contender import config_of
 from benchmarks.textbook import BATCH_SIZE, ResNet
 from resexp.data.batches import draw, render
 from resexp.data.splits import load
-from resexp.nets.network import build
+from resexp.models.resnet import build
 from resexp.seeds import derive
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve

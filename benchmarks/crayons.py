@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from resexp.config import Config, DataSection
-from resexp.data import crayons
-from resexp.data.raw import Raw
+from resexp.data.crayons import dataset as crayons
+from resexp.data.dataset import Raw
 from resexp.data.splits import Splits, load
 from resexp.records.run import read_lines
 from resexp.training.loop import run

@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resexp.findings.cells import RunSummary
-from resexp.findings.comparison import compare
-from resexp.findings.differences import Difference
+from resexp.analysis.cells import RunSummary
+from resexp.analysis.contrasts import Difference
+from resexp.analysis.verdicts import compare
 
 DEPTHS = (20, 32, 44, 56)
 SHARED_SPREAD = 0.05

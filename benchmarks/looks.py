@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from resexp.findings.comparison import compare
-from resexp.findings.reading import summary_of
-from resexp.records.folder import write_json
+from resexp.analysis.cells import summary_of
+from resexp.analysis.verdicts import compare
+from resexp.records.files import write_json
 from resexp.records.run import Run, scan
-from resexp.views.report import write_report
-from resexp.views.tables import run_rows
+from resexp.report.comparison_page import write_report
+from resexp.report.tables import run_rows
 
 
 def timed(work: Callable[[], object]) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """What a benchmark found, kept as JSON beside the machine, the versions and the commit it came from."""
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from resexp import __version__
+from resexp._version import __version__
 from resexp.training.execution import usable_cores
 
 PLACE = Path(__file__).parent / "results"
@@ -54,7 +55,12 @@ def cpu() -> str:
 
 
 def commit() -> str:
-    """Return the commit the code is at, `+` behind it where the tree has changed; unknown without git."""
+    """Return the commit the code is at, `+` behind it where the tree has changed.
+
+    A copy of the tree without git says it in RESEXP_COMMIT; else it is unknown.
+    """
+    if told := os.environ.get("RESEXP_COMMIT"):
+        return told
     try:
         git = ["git", "-C", str(PLACE.parent)]
         hash_ = subprocess.run(

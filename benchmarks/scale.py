@@ -20,8 +20,8 @@ from typing import Any
 
 from benchmarks.recorded import config_of, write_comparison
 from benchmarks.results import record
+from resexp.experiments.plan import Job
 from resexp.records.run import Run
-from resexp.study.plan import Job
 
 SECONDS, MEGABYTES = 20.0, 1000.0
 
@@ -43,8 +43,8 @@ class Nobody:
 
 def empty_runs(places: list[tuple[str, Path]], num_cpus: int) -> dict[str, float]:
     """Send runs that have ended through Ray, two first, for which Ray and its workers must start."""
-    from resexp.study.executors.ray import on_ray
-    from resexp.training.signals import Stop
+    from resexp.experiments.executors.ray import on_ray
+    from resexp.signals import Stop
 
     jobs = [Job(arm, Run(place).config, place, Run(place).config.data) for arm, place in places]
     began = time.perf_counter()

@@ -20,9 +20,9 @@ import torch
 from benchmarks.results import record, spread
 from resexp.config import Config
 from resexp.data.splits import Splits, load
-from resexp.training.calendar import LONGEST_SPAN
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, resolve
+from resexp.training.loop import LONGEST_SPAN
 
 WHOLE = 64_000
 PROMISED_SECONDS = {20: 60.0, 56: 150.0, 110: 300.0}

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import transforms
 
-from resexp.data.datasets import Dataset
+from resexp.data.dataset import Dataset
 from resexp.training.execution import usable_cores
 
 BATCH_SIZE = 128

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from resexp.config import Config, DataSection
 from resexp.data.splits import Splits, load
-from resexp.study.gradients import NUM_IMAGES, gradients
+from resexp.experiments.init_gradients import NUM_IMAGES, gradients
 
 
 class Net(NamedTuple):

@@ -3,10 +3,11 @@
 from os import PathLike
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from resexp.nets.network import Network
+from resexp._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from resexp.models.resnet import Network
+
 __all__ = ["__version__", "load"]
 
 
@@ -16,6 +17,6 @@ def load(run: str | PathLike[str]) -> "Network":
     It takes images float32 [N, 3, 32, 32], normalised as the run's were, to logits [N, num_classes]. Raises
     RunFolderError for a folder that is no finished run or whose checkpoint is damaged.
     """
-    from resexp.training.trained import load_net
+    from resexp.training.checkpoint import load_net
 
     return load_net(run)

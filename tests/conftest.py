@@ -11,16 +11,16 @@ import pytest
 import torch
 from harness.tally import Tally
 
+from resexp.analysis.cells import summary_of
+from resexp.analysis.verdicts import compare
 from resexp.config import Config
-from resexp.data.datasets import dataset, fingerprint, statistics
+from resexp.data.dataset import dataset, fingerprint, statistics
 from resexp.data.splits import Splits
-from resexp.findings.comparison import compare
-from resexp.findings.reading import summary_of
-from resexp.records.folder import write_json
+from resexp.experiments.executors.local import local
+from resexp.records.files import write_json
 from resexp.records.run import Run
-from resexp.study.executors.local import local
+from resexp.report.comparison_page import write_report
 from resexp.training.loop import run
-from resexp.views.report import write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (

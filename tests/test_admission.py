@@ -10,8 +10,8 @@ from conftest import tiny_config
 
 from resexp.config import write
 from resexp.errors import RunFolderError
-from resexp.records.admission import admit
-from resexp.records.folder import write_json
+from resexp.records.files import write_json
+from resexp.records.preflight import admit
 from resexp.records.run import Run, scan
 
 MANIFEST: dict[str, Any] = {

@@ -10,20 +10,22 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "resexp"
 FLOORS = [
-    ["errors", "seeds", "dialect", "source", "complaints", "shipped", "config", "loading"],
+    ["_version", "errors", "seeds", "signals"],
+    ["config"],
     ["records"],
-    ["findings"],
-    ["views"],
-    ["nets"],
+    ["analysis"],
+    ["report"],
+    ["models"],
     ["data"],
     ["probes"],
+    ["tensorboard"],
     ["training"],
-    ["study"],
+    ["experiments"],
     ["claims"],
     ["cli", "__main__"],
 ]
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
-TORCH_LINE = FLOOR["nets"]
+TORCH_LINE = FLOOR["models"]
 
 
 def imports_of(path: Path) -> set[str]:

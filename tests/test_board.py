@@ -16,8 +16,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from resexp.data.splits import Splits
 from resexp.records.run import Run
-from resexp.training.board import Board
-from resexp.training.dashboards import HOW_TO_READ, LAYOUT
+from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
+from resexp.tensorboard.writer import Board
 from resexp.training.loop import run
 from tests.conftest import tiny_config
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from resexp.claims import squiggle
-from resexp.claims.catalogue import CLAIMS
-from resexp.claims.study import write_finding
-from resexp.views.claims_page import write_page
+from resexp.claims.registry import CLAIMS
+from resexp.claims.runner import write_finding
+from resexp.report.claims_page import write_page
 
 pytestmark = pytest.mark.browser
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from resexp.analysis.gradient_ratio import Word
 from resexp.claims import activation
 from resexp.claims.activation import CONTROL, DEPTH, MODELS, PROBE, WIDTH, answer, best_rate, cures
-from resexp.claims.brief import drawings
+from resexp.claims.small_training import drawings
 from resexp.data.batches import sample
-from resexp.findings.verdict import Word
-from resexp.nets.network import build
+from resexp.models.resnet import build
 
 
 def test_ratio_is_that_of_the_gradients_autograd_keeps():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resexp.claims.brief import Progress, drawings, side_by_side, train
+from resexp.claims.small_training import Progress, drawings, side_by_side, train
 from resexp.training.execution import usable_cores
 
 MODEL = {"depth": 8, "width": 4}

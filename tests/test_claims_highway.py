@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from resexp.claims.finding import Measurement
 from resexp.claims.highway import CLEAR, NETS, Passage, exact_share, highway, judge, noise, transmission
-from resexp.nets.network import build
+from resexp.models.resnet import build
 
 TINY = {"depth": 20, "width": 4}
 """Three blocks a stage."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from resexp.claims.fitting import ARMS, PLAIN, RESIDUAL, ZERO
+from resexp.analysis.statistics import Word
 from resexp.claims.identity import (
     CASES,
     CHANNELS,
@@ -19,7 +19,7 @@ from resexp.claims.identity import (
     noise,
     teacher,
 )
-from resexp.findings.statistics import Word
+from resexp.claims.stacked_training import ARMS, PLAIN, RESIDUAL, ZERO
 
 
 def copying(block: nn.Module, lift: float) -> None:

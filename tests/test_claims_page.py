@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from resexp.claims.catalogue import CLAIMS, SEEDS, chosen
-from resexp.claims.finding import Answer, Finding, Measurement, Picture
-from resexp.claims.over_seeds import differences, shown
-from resexp.claims.study import write_finding
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, differences, shown
+from resexp.claims.registry import CLAIMS, SEEDS, chosen
+from resexp.claims.runner import write_finding
 from resexp.errors import UsageError
 from resexp.records.run import read_json
-from resexp.views.claims_page import SIGNS, write_page
-from resexp.views.claims_table import claims_table, measured, number
-from resexp.views.figures.style import panel
+from resexp.report.claims_page import SIGNS, write_page
+from resexp.report.figures.style import panel
+from resexp.report.formatting import measured, number
+from resexp.report.terminal import claims_table
 
 
 def finding(name: str, answer: Answer = "holds", **changes: object) -> Finding:

@@ -18,8 +18,8 @@ from resexp.claims.paths import (
     path_shares,
     projection_shares,
 )
-from resexp.nets.network import build
-from resexp.probes.profile import Folded
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import Folded
 
 TINY = {"depth": 14, "width": 4}
 """Two blocks a stage: 2^6 paths."""

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from resexp.analysis.statistics import Word
 from resexp.claims import shattering
-from resexp.findings.statistics import Word
 
 X = torch.linspace(-2, 2, 64, dtype=torch.float64)
 

@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from resexp.analysis.statistics import Estimate
 from resexp.claims import small_responses
-from resexp.claims.brief import drawings, shrunk
 from resexp.claims.lesions import examine, removable, without
 from resexp.claims.small_responses import below
-from resexp.findings.statistics import Estimate
-from resexp.nets.network import Network, build
+from resexp.claims.small_training import drawings, shrunk
+from resexp.models.resnet import Network, build
 
 IMAGES = torch.randn(8, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 

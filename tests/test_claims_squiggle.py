@@ -5,7 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from resexp.claims.fitting import (
+from resexp.analysis.statistics import Word
+from resexp.claims.squiggle import answer_of, dense
+from resexp.claims.squiggle_data import DRAWN, MISSING, PARTS, SIZE, WHOLE, draw, error_parts
+from resexp.claims.stacked_training import (
     ARMS,
     MOMENTUM,
     PLAIN,
@@ -17,10 +20,7 @@ from resexp.claims.fitting import (
     fit,
     make_blocks,
 )
-from resexp.claims.halves import DRAWN, MISSING, PARTS, SIZE, WHOLE, draw, error_parts
-from resexp.claims.squiggle import answer_of, dense
-from resexp.findings.statistics import Word
-from resexp.nets.blocks import Block
+from resexp.models.blocks import Block
 
 
 def two_seeds(num: int = 6) -> Pairs:

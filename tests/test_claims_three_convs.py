@@ -4,11 +4,11 @@ from itertools import product
 
 import pytest
 
+from resexp.analysis.statistics import Word
 from resexp.claims import three_convs
-from resexp.claims.brief import drawings
+from resexp.claims.small_training import drawings
 from resexp.claims.three_convs import ARMS, DEPTH, ONE, THREE, TWO, WIDTH
-from resexp.findings.statistics import Word
-from resexp.nets.network import build
+from resexp.models.resnet import build
 
 
 @pytest.mark.parametrize("depth", [20, 38, 56])

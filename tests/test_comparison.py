@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from resexp.analysis.cells import RunSummary, settings_of
+from resexp.analysis.contrasts import METRICS, Difference
+from resexp.analysis.statistics import holm
+from resexp.analysis.verdicts import Comparison, Verdict, compare
 from resexp.config import Config
-from resexp.findings.cells import RunSummary, settings_of
-from resexp.findings.comparison import Comparison, Verdict, compare
-from resexp.findings.differences import METRICS, Difference
-from resexp.findings.statistics import holm
 
 
 def run(arm: str, seed: int, loss: float | None, **changes: Any) -> RunSummary:

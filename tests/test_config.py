@@ -29,9 +29,8 @@ from resexp.config import (
     valid_depths,
     write,
 )
+from resexp.config.load import FOLDER, find_config, load, shipped
 from resexp.errors import Exit, UsageError
-from resexp.loading import load
-from resexp.shipped import FOLDER, find_config, shipped
 
 ROOT = Path(__file__).parents[1]
 
@@ -498,6 +497,8 @@ def test_nearest_depths_are_valid_and_enclose():
 
 
 def test_reading_a_config_imports_neither_torch_nor_numpy():
-    code = "import sys, resexp.loading as l; l.load('he2015'); print({'torch', 'numpy'} & set(sys.modules))"
+    code = (
+        "import sys, resexp.config.load as l; l.load('he2015'); print({'torch', 'numpy'} & set(sys.modules))"
+    )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

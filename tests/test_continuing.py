@@ -9,15 +9,14 @@ from harness.commands import write_images
 from harness.grids import bring_about
 
 from resexp.config import RunSection, write
-from resexp.data import cifar10
+from resexp.data import cifar10, splits
 from resexp.errors import ResourceError, RunFolderError
-from resexp.records.folder import write_json
+from resexp.experiments.compare import execution_for
+from resexp.experiments.consistency import as_begun
+from resexp.experiments.executors.local import local
+from resexp.experiments.plan import Plan, make_plan
+from resexp.records.files import write_json
 from resexp.records.run import Run, read_json
-from resexp.study import images
-from resexp.study.comparison import execution_for
-from resexp.study.continuing import as_begun
-from resexp.study.executors.local import local
-from resexp.study.plan import Plan, make_plan
 from resexp.training.execution import Execution
 
 Planned = Callable[..., Plan]
@@ -32,7 +31,7 @@ def planned(tmp_path: Path) -> Planned:
     (tmp_path / "c.yaml").write_text(write(tiny_config(data=data, **short)))
 
     def plan(*arms: str, sets: tuple[str, ...] = ()) -> Plan:
-        images._splits.cache_clear()  # as in another process
+        splits._splits.cache_clear()  # as in another process
         return make_plan(
             arms,
             runs_dir=tmp_path / "runs",

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from resexp.data import crayons
-from resexp.data.figures import FIGURES, POINTS
-from resexp.data.strokes import draw_strokes, paper_grain, pressure_field, wax
+from resexp.data.crayons import dataset as crayons
+from resexp.data.crayons.shapes import FIGURES, POINTS
+from resexp.data.crayons.strokes import draw_strokes, paper_grain, pressure_field, wax
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from torchvision.transforms import functional as T
 
 from resexp.config import Normalize
 from resexp.data.batches import Draw, draw, epoch_steps, in_place, render, sample
-from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.errors import DataError
 
 

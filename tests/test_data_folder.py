@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from resexp.data import folder
+from resexp.data import image_folder
 from resexp.errors import DataError
 
 
@@ -37,7 +37,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_images_and_labels_are_those_of_the_files(root: Path) -> None:
-    raw = folder.load(root)
+    raw = image_folder.load(root)
     assert raw.classes == ("cat", "dog")
     assert raw.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
     assert raw.test_labels.tolist() == [0, 1]
@@ -50,7 +50,7 @@ def test_other_sizes_are_stretched_to_32(root: Path) -> None:
     large = noise(5, size=(50, 90))
     large.save(root / "train" / "cat" / "a.png")
     expected = np.asarray(large.resize((32, 32), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
-    assert np.array_equal(folder.load(root).train_images[0], expected)
+    assert np.array_equal(image_folder.load(root).train_images[0], expected)
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "I;16"])
@@ -61,7 +61,7 @@ def test_other_modes_become_rgb(root: Path, mode: str) -> None:
         Image.fromarray(grey.astype(np.uint16) * 257).save(path)
     else:
         Image.fromarray(grey).convert("RGB").convert(mode).save(path)
-    image = folder.load(root).train_images[0]
+    image = image_folder.load(root).train_images[0]
     assert image.shape == (3, 32, 32)
     # 204 is a colour of the web palette; one bit dithers, and only the mean is kept.
     assert abs(image.mean() - 204) < 3
@@ -71,7 +71,7 @@ def test_other_modes_become_rgb(root: Path, mode: str) -> None:
 
 def test_transparent_palettes_raise_no_warning(root: Path) -> None:
     noise(1).convert("P").save(root / "train" / "cat" / "a.png", transparency=bytes(range(256)))
-    assert folder.load(root).train_images.shape == (7, 3, 32, 32)
+    assert image_folder.load(root).train_images.shape == (7, 3, 32, 32)
 
 
 def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
@@ -82,7 +82,7 @@ def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
         (root / "train" / "dog" / f"y{k}.png").write_bytes(sound[: len(sound) // 2])
     (root / "test" / "dog" / "z.png").write_bytes(b"")
     with pytest.raises(DataError) as caught:
-        folder.load(root)
+        image_folder.load(root)
     first, *named, rest = caught.value.lines
     assert first.startswith("7 files")
     assert [Path(line.split(": ")[0].strip()).name for line in named] == [
@@ -99,7 +99,7 @@ def test_first_five_bad_files_are_named_with_the_total(root: Path) -> None:
 def test_hidden_files_and_folders_are_the_systems(root: Path) -> None:
     (root / "train" / "cat" / ".DS_Store").write_text("no image")
     (root / "train" / ".ipynb_checkpoints").mkdir()
-    assert len(folder.load(root).train_images) == 6
+    assert len(image_folder.load(root).train_images) == 6
 
 
 @pytest.mark.parametrize("name", [".ipynb_checkpoints", ".thumbnails", "deep/.cache/deeper"])
@@ -107,7 +107,7 @@ def test_hidden_folders_inside_a_class_hold_no_images_of_it(root: Path, name: st
     for part in ("train", "test"):
         (root / part / "cat" / name).mkdir(parents=True)
         noise(77).save(root / part / "cat" / name / "copy.png")
-    raw = folder.load(root)
+    raw = image_folder.load(root)
     assert (len(raw.train_images), len(raw.test_images)) == (6, 2)
 
 
@@ -116,7 +116,7 @@ def test_folders_inside_a_class_are_read_in_the_order_of_torchvisions_own_reader
         (root / "train" / "dog" / name).mkdir(parents=True, exist_ok=True)
         noise(50 + k).save(root / "train" / "dog" / name / "z.png")
     (root / "train" / "dog" / "linked").symlink_to("b")
-    ours = [file.path for file in folder._scan(root, "train", str, []).files]
+    ours = [file.path for file in image_folder._scan(root, "train", str, []).files]
     assert ours == [path for path, _ in ImageFolder(root / "train").samples]
 
 
@@ -140,7 +140,7 @@ def test_what_is_no_file_in_the_end_is_named(root: Path, what: str) -> None:
     path = root / "train" / "cat" / "x.png"
     BAD[what](path)
     with pytest.raises(DataError, match="files are no images that can be read") as caught:
-        folder.load(root)
+        image_folder.load(root)
     assert str(path) in str(caught.value)
 
 
@@ -149,7 +149,7 @@ def test_a_class_name_that_cannot_be_shown_is_refused_in_a_line_that_can(root: P
     for part in ("train", "test"):
         os.rename(root / part / "dog", os.path.join(os.fsencode(root / part), name))
     with pytest.raises(DataError, match="rename it") as caught:
-        folder.load(root)
+        image_folder.load(root)
     assert caught.value.lines[0].isprintable()
     caught.value.lines[0].encode("utf-8")
 
@@ -158,13 +158,13 @@ def test_file_names_that_are_not_utf8_are_read(root: Path) -> None:
     path = os.path.join(os.fsencode(root), b"train", b"cat", b"B\xe4r.png")
     os.rename(root / "train" / "cat" / "train0.png", path)
     assert np.array_equal(
-        sorted(image.tobytes() for image in folder.load(root).train_images),
+        sorted(image.tobytes() for image in image_folder.load(root).train_images),
         sorted(np.asarray(noise(seed)).transpose(2, 0, 1).tobytes() for seed in (0, 1, 2, 10, 11, 12)),
     )
     with open(path, "wb") as file:
         file.write(b"no image")
     with pytest.raises(DataError) as caught:
-        folder.load(root)
+        image_folder.load(root)
     "".join(caught.value.lines).encode("utf-8")
 
 
@@ -172,13 +172,13 @@ def test_floats_are_read_as_0_to_1_and_refused_beyond(root: Path) -> None:
     values = np.random.default_rng(3).random((32, 32), dtype=np.float32)
     path = root / "train" / "cat" / "a.tiff"
     Image.fromarray(values).save(path)
-    image = folder.load(root).train_images[0]
+    image = image_folder.load(root).train_images[0]
     assert np.array_equal(image[0], np.rint(values * 255))
     assert np.array_equal(image[0], image[2])
     for wrong in (values * 255, values - 0.5, np.full_like(values, np.nan), np.full_like(values, np.inf)):
         Image.fromarray(wrong.astype(np.float32)).save(path)
         with pytest.raises(DataError) as caught:
-            folder.load(root)
+            image_folder.load(root)
         assert "allowed: 0 to 1" in caught.value.lines[1]
 
 
@@ -190,12 +190,12 @@ def test_files_of_16_bits_are_read_by_the_bits_that_they_use(root: Path, bits: i
     values[1, 0, 0] = 2**bits - 1
     for k in range(2):
         Image.fromarray(values[k]).save(root / "train" / "cat" / f"a{k}.{ending}")
-    raw = folder.load(root)
+    raw = image_folder.load(root)
     for k in range(2):
         assert np.array_equal(raw.train_images[k, 0], values[k] // 2 ** (bits - 8))
     said = [f"2 files of 16 bits use {bits} at most and are read as of {bits} bits"] if bits < 16 else []
     assert list(raw.notes) == said
-    assert folder.load(root).notes == raw.notes, "from the cache too"
+    assert image_folder.load(root).notes == raw.notes, "from the cache too"
 
 
 def png(values: np.ndarray) -> bytes:
@@ -223,11 +223,11 @@ def test_colours_in_16_bits_are_read_where_they_use_them_and_refused_where_not(
     values[..., 3:] = 65535
     path = root / "train" / "cat" / "a.png"
     path.write_bytes(png(values))
-    assert np.array_equal(folder.load(root).train_images[0], (values[..., :3] >> 8).transpose(2, 0, 1))
+    assert np.array_equal(image_folder.load(root).train_images[0], (values[..., :3] >> 8).transpose(2, 0, 1))
     values[..., :3] >>= 4
     path.write_bytes(png(values))
     with pytest.raises(DataError) as caught:
-        folder.load(root)
+        image_folder.load(root)
     assert "use 12 at most; save them with 8 bits" in caught.value.lines[1]
 
 
@@ -242,14 +242,14 @@ def test_what_shines_through_a_transparent_part_is_white_and_not_what_it_hides(r
         Image.new("RGB", (32, 32), (0, 200, 0)).save(path, transparency=(0, 200, 0))
     else:
         Image.new(way, (32, 32), (0, 200, 0, 0) if way == "RGBA" else (50, 0)).save(path)
-    raw = folder.load(root)
+    raw = image_folder.load(root)
     assert (raw.train_images[0] == 255).all()
     assert raw.notes == ("1 files have transparent parts, which are read as white",)
 
 
 def test_half_transparent_is_half_white(root: Path) -> None:
     Image.new("RGBA", (32, 32), (0, 200, 0, 128)).save(root / "train" / "cat" / "a.png")
-    pixel = folder.load(root).train_images[0, :, 3, 3].astype(float)
+    pixel = image_folder.load(root).train_images[0, :, 3, 3].astype(float)
     opacity = 128 / 255
     assert np.abs(pixel - (np.array([0, 200, 0]) * opacity + 255 * (1 - opacity))).max() <= 1
 
@@ -279,36 +279,36 @@ def test_images_stand_as_exif_says_that_they_were_taken(root: Path, orientation:
         image = Image.fromarray(values[..., 0].astype(np.uint16) * 257)
     image.save(root / "train" / "cat" / "a.png", exif=exif)
     expected = upright(values, orientation)
-    seen = folder.load(root).train_images[0]
+    seen = image_folder.load(root).train_images[0]
     assert np.array_equal(seen[0], expected[..., 0])
     assert np.array_equal(seen[2], expected[..., 2 if mode == "RGB" else 0])
 
 
 def test_damaged_exif_turns_nothing_and_costs_no_image(root: Path) -> None:
     noise(9).save(root / "train" / "cat" / "a.png", exif=b"Exif\0\0MM\0\x2a\xff\xff\xff\xff")
-    assert np.array_equal(folder.load(root).train_images[0], np.asarray(noise(9)).transpose(2, 0, 1))
+    assert np.array_equal(image_folder.load(root).train_images[0], np.asarray(noise(9)).transpose(2, 0, 1))
 
 
 def test_a_pointer_of_git_lfs_is_said_to_be_one(root: Path) -> None:
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12345\n"
     (root / "train" / "cat" / "a.jpg").write_text(pointer)
     with pytest.raises(DataError) as caught:
-        folder.load(root)
+        image_folder.load(root)
     assert "`git lfs pull` gets that" in caught.value.lines[1]
 
 
 def test_progress_goes_from_nothing_to_all_where_there_are_many_files(root: Path) -> None:
     seen = list[float]()
-    folder.load(root, progress=seen.append)
+    image_folder.load(root, progress=seen.append)
     assert seen == [], "not worth a bar"
     source = root / "train" / "cat" / "train0.png"
-    for k in range(2 * folder.CHUNK):
+    for k in range(2 * image_folder.CHUNK):
         os.link(source, root / "train" / "cat" / f"x{k}.png")
-    folder.load(root, progress=seen.append)
+    image_folder.load(root, progress=seen.append)
     assert seen == sorted(seen)
     assert len(seen) == 3
     assert seen[-1] == 1
-    folder.load(root, progress=seen.append)
+    image_folder.load(root, progress=seen.append)
     assert len(seen) == 3, "nothing is decoded a second time"
 
 
@@ -318,8 +318,8 @@ def test_a_test_split_takes_the_same_share_of_every_class_and_parts_the_whole(
 ) -> None:
     for k in range(5):
         noise(30 + k).save(root / "train" / "dog" / f"more{k}.png")
-    whole = folder.load(root)
-    raw = folder.load(root, test_split=share)
+    whole = image_folder.load(root)
+    raw = image_folder.load(root, test_split=share)
     assert raw.classes == whole.classes
     for k, num in enumerate((3, 8)):
         assert (raw.test_labels == k).sum() == max(1, round(share * num))
@@ -334,12 +334,12 @@ def test_a_test_split_takes_the_same_share_of_every_class_and_parts_the_whole(
         f"{len(raw.test_labels)} of 11 images became test images (data.test_split {share:g}" in raw.notes[0]
     )
     assert "seed 0" in raw.notes[0]
-    assert np.array_equal(folder.load(root, test_split=share).test_images, raw.test_images)
+    assert np.array_equal(image_folder.load(root, test_split=share).test_images, raw.test_images)
 
 
 def test_a_test_split_that_leaves_a_class_nothing_is_refused(root: Path) -> None:
     with pytest.raises(DataError, match="cat has 3 images, and none would be left"):
-        folder.load(root, test_split=0.9)
+        image_folder.load(root, test_split=0.9)
 
 
 @pytest.mark.parametrize("missing", ["", "train", "test"])
@@ -348,7 +348,7 @@ def test_missing_folder_is_named_with_what_is_expected(root: Path, missing: str)
     if missing:
         (root / missing).rename(root / "else")
     with pytest.raises(DataError, match=r"No such file.*train/CLASS/\* and test/CLASS/\*") as caught:
-        folder.load(path)
+        image_folder.load(path)
     assert caught.value.lines[0].startswith(str(path / (missing or "train")))
 
 
@@ -356,20 +356,20 @@ def test_folder_without_classes_is_refused(root: Path) -> None:
     (root / "train").rename(root / "else")
     (root / "train").mkdir()
     with pytest.raises(DataError, match="train: no class folders"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def test_empty_class_is_named(root: Path) -> None:
     for part in ("train", "test"):
         (root / part / "eel").mkdir()
     with pytest.raises(DataError, match="no files in 1 of 3 classes: eel"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def test_classes_of_train_and_test_must_agree(root: Path) -> None:
     (root / "test" / "dog").rename(root / "test" / "dogs")
     with pytest.raises(DataError, match="only in one of them: dog, dogs"):
-        folder.load(root)
+        image_folder.load(root)
 
 
 def files(cache: Path) -> dict[str, int]:
@@ -378,33 +378,33 @@ def files(cache: Path) -> dict[str, int]:
 
 def test_second_start_reads_the_cache_and_nothing_lands_in_the_folder(root: Path, own_cache: Path) -> None:
     before = sorted(root.rglob("*"))
-    first = folder.load(root)
+    first = image_folder.load(root)
     made = files(own_cache)
     assert len(made) == 1
-    again = folder.load(root)
+    again = image_folder.load(root)
     assert files(own_cache) == made
     assert np.array_equal(first.train_images, again.train_images)
     assert sorted(root.rglob("*")) == before
 
 
 def test_changed_file_is_read_anew(root: Path, own_cache: Path) -> None:
-    folder.load(root)
+    image_folder.load(root)
     path = root / "train" / "cat" / "train0.png"
     noise(99).save(path)
     os.utime(path, ns=(1, 1))
-    assert np.array_equal(folder.load(root).train_images[0], np.asarray(noise(99)).transpose(2, 0, 1))
+    assert np.array_equal(image_folder.load(root).train_images[0], np.asarray(noise(99)).transpose(2, 0, 1))
     assert len(files(own_cache)) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "emptied"])
 def test_damaged_cache_is_made_again(root: Path, own_cache: Path, damage: str) -> None:
-    expected = folder.load(root).train_images
+    expected = image_folder.load(root).train_images
     (path,) = own_cache.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
     path.write_bytes({"cut": content[:-300], "flipped": content, "emptied": b""}[damage])
-    assert np.array_equal(folder.load(root).train_images, expected)
+    assert np.array_equal(image_folder.load(root).train_images, expected)
     with np.load(path) as stored:
         assert np.array_equal(stored["train"], expected)
 
@@ -414,4 +414,4 @@ def test_without_a_place_for_the_cache_images_load_all_the_same(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path / "file" / "cache"))
-    assert len(folder.load(root).train_images) == 6
+    assert len(image_folder.load(root).train_images) == 6

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from resexp.config import DataSection
-from resexp.data.datasets import fingerprint, statistics
-from resexp.data.raw import Raw
+from resexp.data.dataset import Raw, fingerprint, statistics
 from resexp.data.splits import split
 from resexp.errors import DataError
 

@@ -18,14 +18,13 @@ from resexp.config import Config
 from resexp.data.batches import draw
 from resexp.data.splits import load
 from resexp.errors import Exit, ResourceError, UsageError
-from resexp.nets.network import build
-from resexp.records.admission import admit_devices
+from resexp.models.resnet import build
+from resexp.records.preflight import admit_devices
 from resexp.records.run import Run
 from resexp.training import checkpoint
-from resexp.training.execution import Execution
-from resexp.training.group import Group, synchronised
-from resexp.training.place import Place
-from resexp.training.spreading import spread
+from resexp.training.distributed.process_group import Group, synchronised
+from resexp.training.distributed.rank import Place
+from resexp.training.execution import Execution, spread
 
 TRAIN = ["train", "--config", "c.yaml", "--runs-dir"]
 

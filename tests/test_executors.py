@@ -10,10 +10,10 @@ import pytest
 from harness.grids import LONG, NUM_RUNS, bring_about, interrupt, once_saved, plan_in, trained_by
 
 from resexp.errors import Exit, Interrupted
+from resexp.experiments.compare import FailedRunsError
+from resexp.experiments.executors.local import local
+from resexp.experiments.plan import labels
 from resexp.records.run import Run
-from resexp.study.comparison import FailedRunsError
-from resexp.study.executors.local import local
-from resexp.study.plan import labels
 from resexp.training import checkpoint
 
 DEVICES = ["5", "7"]

@@ -9,9 +9,9 @@ import torch
 from conftest import tiny_config
 
 from resexp.data.splits import Splits
+from resexp.training.cpu import Flushed
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
-from resexp.training.flushing import Flushed
 
 T = TypeVar("T")
 TWO_THREADS = Execution("cpu", "float32", "eager", 2, "test")

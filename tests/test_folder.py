@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from resexp.errors import InUseError, ResourceError, RunFolderError, UsageError
-from resexp.records.folder import child, disk_errors, is_locked, locked, strict_json, write_atomic
+from resexp.records.files import child, disk_errors, strict_json, write_atomic
+from resexp.records.lock import is_locked, locked
 
 HOLD = (
-    "import sys; from pathlib import Path; from resexp.records.folder import locked\n"
+    "import sys; from pathlib import Path; from resexp.records.lock import locked\n"
     "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
 )
 TRY = (
-    "import sys; from pathlib import Path; from resexp.records.folder import locked, is_locked\n"
+    "import sys; from pathlib import Path; from resexp.records.lock import locked, is_locked\n"
     "from resexp.errors import InUseError\n"
     "if sys.argv[2] == 'ask': sys.exit(int(is_locked(Path(sys.argv[1]))))\n"
     "try:\n with locked(Path(sys.argv[1])): pass\n"
@@ -118,7 +119,7 @@ def test_a_lock_file_that_is_a_pipe_does_not_make_anyone_wait(tmp_path: Path) ->
 def test_a_folder_one_may_not_write_in_is_said() -> None:
     script = (
         "import os, sys; from pathlib import Path\n"
-        "from resexp.records.folder import locked; from resexp.errors import RunFolderError\n"
+        "from resexp.records.lock import locked; from resexp.errors import RunFolderError\n"
         "if os.getuid() == 0: os.setuid(65534)  # root may write everywhere\n"
         "try:\n with locked(Path(sys.argv[1]) / 'run'): pass\n"
         "except RunFolderError as error: print(error)"

@@ -8,8 +8,8 @@ import pytest
 
 from resexp.cli import app
 from resexp.config import Config
-from resexp.study.forecast import Cost, forecast, seconds
-from resexp.study.plan import Plan, make_plan
+from resexp.experiments.dry_run import Cost, forecast, seconds
+from resexp.experiments.plan import Plan, make_plan
 
 TINY = ["optim.steps=6", "optim.batch_size=8", "model.width=4", "data.name=crayons", "model.norm=batch"]
 

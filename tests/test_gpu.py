@@ -1,5 +1,6 @@
 """What only a GPU can show: the recorded graph trains as eager steps do, and the host never waits in it."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -8,16 +9,17 @@ from conftest import make_splits, tiny_config
 
 from resexp.config import Config
 from resexp.errors import Diverged
+from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run
-from resexp.study.verification import tensor_digests
+from resexp.training.cuda_graph import WINDOW
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, resolve
-from resexp.training.graph import WINDOW
 from resexp.training.loop import run
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here"),
+    pytest.mark.filterwarnings("ignore:::torch"),  # Inductor's own imports warn in some versions
 ]
 STEPS = 200
 AT_FIRST = 10
@@ -98,11 +100,27 @@ def test_recording_leaves_the_net_as_it_was() -> None:
 def test_the_host_never_waits_for_the_device_between_spans() -> None:
     made = engine("graphed")
     made.advance(1)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        set_sync_debug_mode("error")
         made.advance(3 * WINDOW)
     finally:
-        torch.cuda.set_sync_debug_mode("default")
+        set_sync_debug_mode("default")
+
+
+def set_sync_debug_mode(mode: str) -> None:
+    with warnings.catch_warnings(action="ignore"):  # torch calls the mode a prototype
+        torch.cuda.set_sync_debug_mode(mode)
+
+
+@pytest.mark.parametrize("mode", ["eager", "graphed"])
+def test_float32_is_float32_and_tf32_only_by_name(mode: str) -> None:
+    def distance(precision: str) -> float:
+        gpu = engine(mode, precision).advance(1).gradient_norm.cpu()
+        return float(((gpu - expected) / expected).abs().max())
+
+    exact = Execution("cpu", "float32", "eager", 1, "test")
+    expected = Engine(config(), make_splits(num_train=256).train, exact).advance(1).gradient_norm
+    assert distance("float32") < 1e-4 < distance("tf32")
 
 
 def test_a_graphed_run_that_diverges_is_a_result(tmp_path: Path) -> None:

@@ -8,18 +8,18 @@ import pytest
 import torch
 
 from benchmarks.words import NETS, measured
+from resexp.analysis.gradient_ratio import slope
+from resexp.analysis.mean_field import layer_factor
 from resexp.cli import app
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import RunFolderError, UsageError
-from resexp.findings.slope import slope
-from resexp.findings.theory import layer_factor
-from resexp.nets.network import build
-from resexp.probes.profile import fold, unfold
-from resexp.study.gradients import gradients, grid
-from resexp.views.figures.pixels import to_png
-from resexp.views.figures.profile import grid_figure
-from resexp.views.gradients_table import gradients_table, notes
+from resexp.experiments.init_gradients import gradients, grid
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import fold, unfold
+from resexp.report.figures.gradient_grid import grid_figure
+from resexp.report.figures.png import to_png
+from resexp.report.terminal import gradients_table, notes
 from tests.conftest import make_splits
 
 WIDTH, LAYERS = 64, 16

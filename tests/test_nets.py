@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp import config as words
-from resexp.nets import blocks, initializers
-from resexp.nets.network import Network, build
+from resexp.config import schema as words
+from resexp.models import blocks
+from resexp.models.init import INITS
+from resexp.models.resnet import Network, build
 
 PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}
 
@@ -160,7 +161,7 @@ def test_words_and_dicts_agree() -> None:
         (words.Norm, blocks.NORMS),
         (words.Activation, blocks.ACTIVATIONS),
         (words.Shortcut, blocks.SHORTCUTS),
-        (words.Init, initializers.INITS),
+        (words.Init, INITS),
     ]:
         assert set(get_args(word)) == set(table)
 

@@ -7,7 +7,7 @@ import pytest
 
 from resexp.config import Config
 from resexp.errors import UsageError
-from resexp.study.plan import Plan, make_plan
+from resexp.experiments.plan import Plan, make_plan
 
 
 def plan(arms: list[str], **changes: Any) -> Plan:

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.data.batches import Batch
-from resexp.nets.blocks import Block
-from resexp.nets.network import Network, build
-from resexp.probes.profile import PROBES, SPLIT, fold, gradient_profile, unfold
-from resexp.records.folder import strict_json
+from resexp.models.blocks import Block
+from resexp.models.resnet import Network, build
+from resexp.probes.gradient_profile import PROBES, SPLIT, fold, gradient_profile, unfold
+from resexp.records.files import strict_json
 from resexp.training.loop import run
 from tests.conftest import tiny_config
 

@@ -17,7 +17,7 @@ from resexp.records.run import Run
 from resexp.training import checkpoint
 
 ray = pytest.importorskip("ray")
-on_ray = pytest.importorskip("resexp.study.executors.ray").on_ray
+on_ray = pytest.importorskip("resexp.experiments.executors.ray").on_ray
 
 
 @pytest.fixture(scope="session")

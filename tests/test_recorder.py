@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resexp.errors import RunFolderError
-from resexp.records.recorder import EMPTY, Lines
+from resexp.records.jsonl import EMPTY, Lines
 from resexp.records.run import read_lines
 
 

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from resexp.errors import RunFolderError
-from resexp.views import report as report_module
-from resexp.views.cell import smoothed
-from resexp.views.headlines import cell_words, size
-from resexp.views.report import write_report
-from resexp.views.series import line
+from resexp.report import comparison_page as report_module
+from resexp.report.comparison_page import write_report
+from resexp.report.figures.lines import line
+from resexp.report.formatting import size
+from resexp.report.panels import smoothed
+from resexp.report.sentences import cell_words
 
 
 class Page(HTMLParser):
@@ -101,7 +102,7 @@ def test_the_page_is_built_again_from_the_record_and_without_torch(folder: Path)
     for name in names:
         (folder / name).unlink()
     script = (
-        "import sys; from pathlib import Path; from resexp.views.report import write_report; "
+        "import sys; from pathlib import Path; from resexp.report.comparison_page import write_report; "
         f"print(write_report(Path({str(folder)!r}))); sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

@@ -18,15 +18,16 @@ from harness.server import Server
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, ResourceError, RunFolderError
-from resexp.records.folder import locked, write_json
-from resexp.records.recorder import EMPTY
+from resexp.experiments.verify import State, tensor_digests, verify
+from resexp.records.files import write_json
+from resexp.records.jsonl import EMPTY
+from resexp.records.lock import locked
 from resexp.records.run import Run
-from resexp.study.verification import State, tensor_digests, verify
 from resexp.training import checkpoint
-from resexp.training.beginning import execution_of
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
 from resexp.training.loop import run
+from resexp.training.resume import execution_of
 
 
 @pytest.fixture(scope="module")

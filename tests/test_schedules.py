@@ -5,7 +5,7 @@ import math
 import pytest
 
 from resexp.config import MultistepSchedule, OptimSection, SmoothSchedule
-from resexp.training.schedules import SCHEDULES, learning_rate
+from resexp.training.lr_schedule import SCHEDULES, learning_rate
 
 
 def test_the_papers_recipe_falls_at_its_milestones() -> None:

@@ -10,10 +10,10 @@ from harness.interrupting import train
 
 from resexp.data.splits import Splits
 from resexp.errors import Exit, Interrupted, Terminated
-from resexp.records.folder import locked
+from resexp.records.lock import locked
+from resexp.signals import SIGNALS, Stop, stop_on_signals
 from resexp.training import checkpoint
 from resexp.training.loop import Progress, run
-from resexp.training.signals import SIGNALS, Stop, stop_on_signals
 
 CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resexp.dialect import MAX_DEPTH, MAX_VALUES, Place, dump, parse, shown
-from resexp.source import MAX_BYTES, find, from_plain, overlay, plain, put, read_file
+from resexp.config.tree import MAX_BYTES, find, from_plain, overlay, plain, put, read_file
+from resexp.config.yaml_nodes import MAX_DEPTH, MAX_VALUES, Place, dump, parse, shown
 
 
 def read(text: str):

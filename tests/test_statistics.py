@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.error_rates import num_found, num_with_a_word, one_cell
-from resexp.findings.statistics import (
+from resexp.analysis.statistics import (
     Estimate,
     difference_word,
     holm,

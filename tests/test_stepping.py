@@ -17,12 +17,11 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Diverged
+from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run
-from resexp.study.verification import tensor_digests
-from resexp.training import compiling
+from resexp.training.cuda_graph import WINDOW
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, resolve
-from resexp.training.graph import WINDOW
+from resexp.training.execution import Execution, keep_compilations, resolve
 from resexp.training.loop import run
 from resexp.training.step import Readings
 
@@ -172,15 +171,15 @@ def test_seeds_and_rates_share_one_compilation() -> None:
 def test_compilations_are_kept_with_the_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path))
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
+    assert kept_in(keep_compilations) == str(tmp_path / "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", default_cache_dir())  # as torchvision's import leaves it
-    assert kept_in(compiling.keep_compilations) == str(tmp_path / "inductor")
+    assert kept_in(keep_compilations) == str(tmp_path / "inductor")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/elsewhere")
-    assert kept_in(compiling.keep_compilations) == "/elsewhere"
+    assert kept_in(keep_compilations) == "/elsewhere"
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     (tmp_path / "file").touch()
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path / "file"))
-    assert kept_in(compiling.keep_compilations) is None
+    assert kept_in(keep_compilations) is None
 
 
 def kept_in(keep: Callable[[], None]) -> str | None:

@@ -13,16 +13,18 @@ from rich.console import Console
 from scipy import stats
 
 from resexp.records.run import scan
-from resexp.views.recorded import Entry, read_comparison
-from resexp.views.table_files import to_csv, to_latex, to_markdown
-from resexp.views.tables import (
+from resexp.report.comparison_data import Entry, read_comparison
+from resexp.report.formatting import scientific
+from resexp.report.tables import (
     FinalTable,
     comparison_table,
     final_table,
     plain_table,
     run_rows,
     runs_table,
-    scientific,
+    to_csv,
+    to_latex,
+    to_markdown,
 )
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import special
 
-from resexp.findings.theory import layer_factor, predict
+from resexp.analysis.mean_field import layer_factor, predict
 
 Array = NDArray[np.float64]
 Backward = Callable[[Array], Array]

@@ -13,7 +13,7 @@ from resexp.config import Config
 from resexp.data.batches import draw, render
 from resexp.data.splits import Splits
 from resexp.errors import Diverged
-from resexp.nets.network import build
+from resexp.models.resnet import build
 from resexp.probes.norms import norms
 from resexp.records.run import Run
 from resexp.seeds import derive

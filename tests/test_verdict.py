@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from resexp.findings.verdict import UNDERFLOW, transport
+from resexp.analysis.gradient_ratio import UNDERFLOW, transport
 
 
 def _seeds(ratio: float, spread: float = 0.02) -> list[float]:

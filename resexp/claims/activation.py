@@ -11,17 +11,20 @@ from functools import partial
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
-from resexp.claims.brief import Progress, drawings, side_by_side, train
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.wording import listed, spelled
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from resexp.analysis.gradient_ratio import Transport, Word, transport
+from resexp.analysis.statistics import Estimate, Interval, mean_estimate
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report, listed, spelled
+from resexp.claims.small_training import Progress, drawings, side_by_side, train
 from resexp.data.batches import in_place, render, sample
-from resexp.data.datasets import Dataset
-from resexp.findings.statistics import Estimate, Interval, mean_estimate
-from resexp.findings.verdict import Transport, Word, transport
-from resexp.nets.network import build
-from resexp.probes.profile import gradient_profile
+from resexp.data.dataset import Dataset
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.summary import first_over_last
-from resexp.views.figures.trained_claims import cells_figure
+from resexp.report.figures.style import KIND_COLOURS, LINE, SOFT, dress
+from resexp.report.formatting import power
 
 DEPTH, WIDTH = 20, 8
 PROBE = 64
@@ -248,3 +251,58 @@ def _finding(cells: Mapping[str, Cell], details: dict[str, Any], chance: float) 
         ),
         details={"cells": details, "chance": chance, "rates": list(RATES)},
     )
+
+
+def cells_figure(
+    cells: Mapping[str, tuple[tuple[float | None, Interval | None], tuple[float | None, Interval | None]]],
+    *,
+    chance: float,
+) -> Figure:
+    """Draw a row a net: what is left of the gradient (T, logarithmic) and, beside it, the loss in nats.
+
+    cells: by name `activation: kind`, (mean, interval) of both. chance: the loss of guessing.
+    """
+    figure = Figure(figsize=(7.2, 0.27 * len(cells) + 1.0), layout="constrained")
+    gradient, loss = figure.subplots(1, 2, sharey=True)
+    for axes in (gradient, loss):
+        dress(axes)
+        axes.grid(False, axis="y")
+    names = list(cells)
+    for row, (name, (ratio, end)) in enumerate(cells.items()):
+        colour = _kind_colour(name)
+        for axes, (mean, interval) in ((gradient, ratio), (loss, end)):
+            if interval is not None:
+                axes.plot(interval, [row, row], color=colour, linewidth=2.2, alpha=0.6, solid_capstyle="butt")
+            if mean is not None:
+                axes.plot([mean], [row], "o", color=colour, markersize=5, markeredgewidth=0)
+        if row and name.split(": ")[0] != names[row - 1].split(": ")[0]:
+            for axes in (gradient, loss):
+                axes.axhline(row - 0.5, color=LINE, linewidth=0.8)
+    means = [ratio[0] for ratio, _ in cells.values() if ratio[0]]
+    low, high = min(1e-5, *means) / 30, max(1e4, *means) * 30
+    gradient.set_xscale("log")
+    gradient.set_xlim(low, high)
+    for zone in ((low, 1e-3), (1e3, high)):
+        gradient.axvspan(*zone, color=LINE, linewidth=0, alpha=0.5)
+    gradient.axvline(1, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    gradient.xaxis.set_major_locator(LogLocator(numticks=5))
+    gradient.xaxis.set_minor_locator(NullLocator())
+    gradient.xaxis.set_major_formatter(lambda x, _: power(x))
+    gradient.set_xlabel("T: gradient, first over last")
+    loss.axvline(chance, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    # A net that blew up stands at the edge as an arrow, or it would hide all differences between the others.
+    edge = 1.3 * chance
+    loss.set_xlim(max(0.0, loss.get_xlim()[0]), min(edge, loss.get_xlim()[1]))
+    for row, (name, (_, (mean, _))) in enumerate(cells.items()):
+        if mean is not None and mean > edge:
+            loss.plot([edge], [row], ">", color=_kind_colour(name), markersize=6, clip_on=False)
+    loss.set_xlabel("training loss (nats)")
+    loss.xaxis.set_major_locator(MaxNLocator(5))
+    gradient.set_yticks(range(len(names)), names)
+    gradient.set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def _kind_colour(name: str) -> str:
+    """Return the colour of a cell `activation: kind`."""
+    return KIND_COLOURS["plain" if name.split(": ")[1].startswith("plain") else "residual"]

@@ -7,20 +7,38 @@ branch left out. Nothing is trained.
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import one_thread
-from resexp.claims.over_seeds import geometric_mean, measurement, shown
-from resexp.claims.wording import listed
-from resexp.nets.blocks import Block
-from resexp.nets.network import build
+from resexp.claims.finding import (
+    Answer,
+    Finding,
+    Measurement,
+    Picture,
+    Report,
+    geometric_mean,
+    listed,
+    measurement,
+    shown,
+)
+from resexp.claims.stacked_training import one_thread
+from resexp.models.blocks import Block
+from resexp.models.resnet import build
+from resexp.probes.gradient_profile import fold, unfold
 from resexp.probes.norms import norms
-from resexp.probes.profile import fold, unfold
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    INK,
+    KIND_COLOURS,
+    OTHER_COLOURS,
+    markers,
+    panel,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import highway_figure
 
 DEPTH, WIDTH, SIZE, NUM_IMAGES = 56, 8, 16, 16
 NETS: dict[str, dict[str, Any]] = {
@@ -211,3 +229,31 @@ def judge(
 
 def _size(g: Tensor) -> float:
     return float(norms([g])[0])
+
+
+def highway_figure(left: Mapping[str, Sequence[Sequence[float]]], *, floor: float) -> Figure:
+    """Draw what is left of the highway's gradient at each block's input, mean over seeds, range as a band.
+
+    left: name to seed to one number a block, in depth order, in units of the last block's output.
+    Lines leave the picture at `floor`.
+    """
+    figure, axes = panel(width=5.2, height=3.6)
+    names = list(left)
+    for index, (name, seeds) in enumerate(left.items()):
+        values = np.array(seeds)
+        x = np.arange(1, values.shape[1] + 2)
+        values = np.concatenate([values, np.ones((len(values), 1))], axis=1)
+        colour = (KIND_COLOURS["residual"], *OTHER_COLOURS[:2], OTHER_COLOURS[3], INK)[index]
+        middle = np.exp(np.log(values).mean(axis=0))
+        axes.plot(
+            x, middle, color=colour, linewidth=1.6, marker=markers(names)[name], markevery=3, markersize=4,
+            markeredgewidth=0, label=name,
+        )  # fmt: skip
+        axes.fill_between(x, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+    axes.set_yscale("log")
+    axes.set_ylim(floor, 2)
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel("at the input of block (1: nearest to the image)")
+    axes.set_ylabel("gradient left on the highway")
+    legend(figure, axes)
+    return figure

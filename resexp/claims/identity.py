@@ -3,18 +3,37 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import ARMS, PLAIN, RESIDUAL, ZERO, Pairs, fit, make_blocks, one_thread
-from resexp.claims.over_seeds import Differences, differences, measurement, shown, too_few
-from resexp.claims.wording import listed
-from resexp.findings.statistics import Word
-from resexp.nets.blocks import conv
+from resexp.analysis.statistics import Word
+from resexp.claims.finding import (
+    Answer,
+    Differences,
+    Finding,
+    Measurement,
+    Picture,
+    Report,
+    differences,
+    listed,
+    measurement,
+    shown,
+    too_few,
+)
+from resexp.claims.stacked_training import ARMS, PLAIN, RESIDUAL, ZERO, Pairs, fit, make_blocks, one_thread
+from resexp.models.blocks import conv
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    INK,
+    SOFT,
+    colour_of,
+    markers,
+    panel,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import errors_figure
 
 CHANNELS, SIZE, TEACHER_CHANNELS = 8, 8, 32
 STEPS, BATCH_SIZE, NUM_CHOOSING, NUM_HELD_OUT = 150, 8, 16, 32
@@ -38,15 +57,23 @@ CASES = (
     Case("one block, inputs of 0 and above", 1, False),
     Case("four blocks, signed inputs", 4, True),
 )
+
+
 SAME, NEAR, UNRELATED, OPPOSITE = "Y = x", "Y = x + a little", "Y unrelated", "Y = -x"
+
+
 Target = Callable[[Tensor, Tensor], Tensor]
 """(x, the teacher's answer to x) to what is wanted."""
+
+
 TARGETS: dict[str, Target] = {
     SAME: lambda x, taught: x,
     NEAR: lambda x, taught: x + LITTLE * taught,
     UNRELATED: lambda x, taught: taught,
     OPPOSITE: lambda x, taught: -x,
 }
+
+
 Errors = dict[tuple[str, str, str], dict[int, float]]
 """By case, target and arm: one number a seed."""
 
@@ -255,3 +282,46 @@ def picture(case: Case, errors: Errors) -> Picture:
         f"are below {FLOOR:.0e} or exactly 0.",
         f"Errors by target. {worded}.",
     )
+
+
+def errors_figure(
+    rows: Sequence[str],
+    values: Mapping[str, Sequence[Sequence[float]]],
+    xlabel: str,
+    *,
+    floor: float,
+    names: Sequence[str],
+) -> Figure:
+    """Draw a row for each of `rows` with one mark a seed and a longer one at the mean, for every name.
+
+    values: name to row to one number a seed, on a logarithmic axis that ends at `floor`: what is below it,
+    exact zeros too, stands on it.
+    """
+    figure, axes = panel(height=0.62 * len(rows) + 1.1)
+    offsets = np.linspace(-0.24, 0.24, len(values))
+    for offset, (name, by_row) in zip(offsets, values.items(), strict=True):
+        colour, marker = colour_of(name, names), markers(names)[name]
+        for row, each in enumerate(by_row):
+            seen = np.maximum(np.asarray(each), floor)
+            y = np.full(len(seen), row + offset)
+            axes.scatter(
+                seen,
+                y,
+                s=26,
+                color=colour,
+                marker=marker,
+                alpha=0.7,
+                linewidths=0,
+                label=name if row == 0 else None,
+            )
+    for row in range(1, len(rows)):
+        axes.axhline(row - 0.5, color=SOFT, linewidth=0.4)
+    axes.axvline(1, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.set_xscale("log")
+    axes.set_xlim(floor / 1.8, 4)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks(range(len(rows)), list(rows), color=INK)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(xlabel)
+    legend(figure, axes)
+    return figure

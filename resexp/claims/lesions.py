@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 
 from torch import nn
 
-from resexp.claims.brief import Drawings
+from resexp.claims.small_training import Drawings
 from resexp.data.batches import in_place, render, sample
-from resexp.nets.network import Network
-from resexp.probes.profile import gradient_profile
+from resexp.models.resnet import Network
+from resexp.probes.gradient_profile import gradient_profile
 from resexp.training.evaluation import evaluate
 
 NUM_TESTED = 1_000

@@ -5,22 +5,30 @@ at the stem's output is the sum over all paths, so it is also the sum over lengt
 exactly, without a sample of paths: G_k <- S^T G_k + J^T G_(k-1), block by block from the last to the first.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import comb
 from typing import Any
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.fitting import one_thread
-from resexp.claims.over_seeds import measurement
-from resexp.findings.statistics import CONFIDENCE
-from resexp.nets.network import Network, build
-from resexp.probes.profile import Folded, fold
+from resexp.analysis.statistics import CONFIDENCE
+from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report, measurement
+from resexp.claims.stacked_training import one_thread
+from resexp.models.resnet import Network, build
+from resexp.probes.gradient_profile import Folded, fold
+from resexp.report.figures.lines import legend
+from resexp.report.figures.style import (
+    KIND_COLOURS,
+    OTHER_COLOURS,
+    SOFT,
+    panel,
+)
 from resexp.seeds import derive
-from resexp.views.figures.claims import path_figure
 
 DEPTH, WIDTH, SIZE, NUM_IMAGES = 110, 8, 16, 8
 NUM_BLOCKS = (DEPTH - 2) // 2
@@ -204,3 +212,30 @@ def _word(measured: Measurement) -> str:
         return "open"
     low, high = measured.interval
     return "yes" if low > 100 * ALMOST_ALL else "no" if high < 100 * ALMOST_ALL else "open"
+
+
+def path_figure(
+    count: Sequence[float], shares: Mapping[str, Sequence[Sequence[float]]], window: range
+) -> Figure:
+    """Draw by path length the share of all paths (grey) and of the gradient (mean over seeds)."""
+    figure, axes = panel(width=5.2, height=3.4)
+    lengths = np.arange(len(count))
+    axes.axvspan(window[0] - 0.5, window[-1] + 0.5, color=SOFT, alpha=0.12, linewidth=0)
+    axes.fill_between(
+        lengths, 100 * np.array(count), color=SOFT, alpha=0.35, linewidth=0, label="number of paths"
+    )
+    colours = [KIND_COLOURS["residual"]] if len(shares) == 1 else [*OTHER_COLOURS[:2], KIND_COLOURS["plain"]]
+    for (name, seeds), colour, marker in zip(shares.items(), colours, "os^", strict=False):
+        values = 100 * np.array(seeds)
+        axes.plot(
+            lengths, values.mean(axis=0), color=colour, linewidth=1.6, marker=marker, markersize=3.2,
+            markeredgewidth=0, label="gradient" if len(shares) == 1 else f"gradient: {name}",
+        )  # fmt: skip
+        axes.fill_between(
+            lengths, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0
+        )
+    axes.set_xlabel("length of the path: branches taken, of " + str(len(count) - 1))
+    axes.set_ylabel("share of all")
+    axes.yaxis.set_major_formatter(PercentFormatter(decimals=0))
+    legend(figure, axes)
+    return figure

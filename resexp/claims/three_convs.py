@@ -10,12 +10,23 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from resexp.claims.brief import Progress, Trained, drawings, side_by_side, train
-from resexp.claims.finding import Answer, Finding, Measurement, Picture, Report
-from resexp.claims.over_seeds import BySeed, differences, too_few
-from resexp.claims.wording import spelled
-from resexp.findings.statistics import Estimate, Word, mean_estimate, paired_difference
-from resexp.views.figures.trained_claims import seeds_figure
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from resexp.analysis.statistics import Estimate, Interval, Word, mean_estimate, paired_difference
+from resexp.claims.finding import (
+    Answer,
+    BySeed,
+    Finding,
+    Measurement,
+    Picture,
+    Report,
+    differences,
+    spelled,
+    too_few,
+)
+from resexp.claims.small_training import Progress, Trained, drawings, side_by_side, train
+from resexp.report.figures.style import INK, KIND_COLOURS, panel
 
 DEPTH = 20
 WIDTH = 8
@@ -131,3 +142,25 @@ VERDICTS: dict[Word | None, str] = {
     "not resolved": "{} against {}, not resolved",
     None: "{} minus {}",
 }
+
+
+def seeds_figure(
+    values: Mapping[str, Sequence[float]], means: Mapping[str, tuple[float, Interval | None]], xlabel: str
+) -> Figure:
+    """Draw a row an arm: a dot a seed, and under them the mean (a tick) with its interval (a bar)."""
+    figure, axes = panel(width=5.2, height=0.5 * len(values) + 0.8)
+    for row, (arm, dots) in enumerate(values.items()):
+        colour = KIND_COLOURS["plain" if arm.startswith("plain") else "residual"]
+        mean, interval = means[arm]
+        axes.plot(
+            dots, [row - 0.14] * len(dots), "o", color=colour, markersize=4.5, markeredgewidth=0, alpha=0.7
+        )
+        if interval is not None:
+            axes.plot(interval, [row + 0.14] * 2, color=colour, linewidth=2.4, solid_capstyle="butt")
+        axes.plot([mean], [row + 0.14], "|", color=INK, markersize=9, markeredgewidth=1.5)
+    axes.set_yticks(range(len(values)), list(values))
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(xlabel)
+    return figure

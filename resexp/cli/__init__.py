@@ -9,16 +9,17 @@ from typing import Annotated
 
 import typer
 
-from resexp import __version__
-from resexp.cli.cifar10 import fetch, verify
-from resexp.cli.comparing import compare, report
-from resexp.cli.looking import board, runs, verify_run
-from resexp.cli.measuring import claims, gradients
-from resexp.cli.printing import note
-from resexp.cli.settings import configs, validate
-from resexp.cli.training import train
+from resexp._version import __version__
+from resexp.cli.claims import claims
+from resexp.cli.compare import compare, report
+from resexp.cli.configs import configs, validate
+from resexp.cli.data import fetch, verify
+from resexp.cli.gradients import gradients
+from resexp.cli.output import note
+from resexp.cli.runs import board, runs, verify_run
+from resexp.cli.train import train
 from resexp.errors import UsageError, as_told
-from resexp.training.signals import SIGNALS, leave_at_once
+from resexp.signals import SIGNALS, leave_at_once
 
 app = typer.Typer(
     name="resexp",

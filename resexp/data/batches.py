@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from resexp.data.datasets import Dataset
+from resexp.data.dataset import Dataset
 from resexp.errors import DataError
 from resexp.seeds import derive
 

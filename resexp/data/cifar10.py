@@ -15,8 +15,8 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
+from resexp.data.dataset import Raw
 from resexp.data.download import PATIENT, NoMirrorError, Patience, Progress, download, open_own, silent
-from resexp.data.raw import Raw
 from resexp.errors import DataError, ResourceError
 
 MIRRORS = (

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from resexp.dialect import BARE_TEXT, shown
+from resexp.config.yaml_nodes import BARE_TEXT, shown
 
 EXPECTED = "an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
 TRAIN_NAMES = ("train", "training", "trainset", "train_set", "train_images", "training_images")

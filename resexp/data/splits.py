@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from resexp.config import DataName, DataSection
-from resexp.data import crayons
-from resexp.data.datasets import Dataset, dataset, statistics
+from resexp.data.crayons import dataset as crayons
+from resexp.data.dataset import Dataset, Raw, dataset, statistics
 from resexp.data.download import BRIEF
-from resexp.data.raw import Raw
 from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
 
@@ -140,9 +140,11 @@ def _cifar10(section: DataSection, progress: Progress) -> Raw:
 
 
 def _folder(section: DataSection, progress: Progress) -> Raw:
-    from resexp.data import folder
+    from resexp.data import image_folder
 
-    return folder.load(root_of(section), test=section.test, test_split=section.test_split, progress=progress)
+    return image_folder.load(
+        root_of(section), test=section.test, test_split=section.test_split, progress=progress
+    )
 
 
 # torchvision takes as long to import as torch: only the images that it reads wait for it.
@@ -151,3 +153,18 @@ SOURCES: dict[DataName, Callable[[DataSection, Progress], Raw]] = {
     "crayons": lambda section, progress: crayons.load(),
     "folder": _folder,
 }
+
+
+def splits_of(section: DataSection) -> Splits:
+    """Return the images of a config's data section; loaded once in a process."""
+    return _splits(section.model_dump_json())
+
+
+def as_loaded(section: DataSection) -> DataSection:
+    """Return the section with `auto` as it was resolved in this process, for another that loads the same."""
+    return section.model_copy(update={"name": splits_of(section).name})
+
+
+@lru_cache(maxsize=2)
+def _splits(section: str) -> Splits:
+    return load(DataSection.model_validate_json(section))

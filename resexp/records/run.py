@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from resexp.config import Config, DataSection
+from resexp.config.load import load
 from resexp.errors import RunFolderError, UsageError
-from resexp.loading import load
-from resexp.records.folder import is_locked
+from resexp.records.lock import is_locked
 
 NEEDED: dict[tuple[str, ...], type] = {
     ("config_digest",): str,

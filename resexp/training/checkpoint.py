@@ -3,13 +3,16 @@
 import hashlib
 import io
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from resexp.errors import RunFolderError
-from resexp.records.folder import disk_errors, sync_folder, write_atomic
+from resexp.models.resnet import Network, build
+from resexp.records.files import disk_errors, sync_folder, write_atomic
+from resexp.records.run import Run
 
 KEPT = {"step": 2, "best": 1}
 DIGITS = 10
@@ -103,3 +106,21 @@ def newest(folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
             *damaged, f"{folder}: no sound checkpoint is left; delete that folder to train again from step 0"
         )
     return None, []
+
+
+def load_net(folder: str | PathLike[str]) -> Network:
+    """Return the net of a finished run as its last checkpoint holds it, on the CPU, in evaluation mode.
+
+    Where its weights were averaged (`optim.ema`), it has the average, by which it was evaluated.
+    """
+    run = Run(Path(folder))
+    if run.status != "finished":
+        raise RunFolderError(f"{folder}: {run.status}; only a finished run has a trained net")
+    state, _ = newest(run.folder / "checkpoints")
+    if state is None or state["step"] != run.config.optim.steps:
+        raise RunFolderError(f"{folder}: the checkpoint of its last step is missing or damaged")
+    config = run.config
+    num_classes = run.manifest["data"]["num_classes"]
+    net = build(seed=config.seed, num_classes=num_classes, **config.model.model_dump())
+    net.take(state.get("average", state["net"]))
+    return net.eval()

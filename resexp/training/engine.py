@@ -10,20 +10,17 @@ from torch import Tensor
 
 from resexp.config import Config
 from resexp.data.batches import Draw, draw, render
-from resexp.data.datasets import Dataset
-from resexp.nets.network import Network, build
+from resexp.data.dataset import Dataset
+from resexp.models.resnet import Network, build
 from resexp.seeds import derive
-from resexp.training.allocator import keep_freed_memory
-from resexp.training.averaging import Average
-from resexp.training.compiling import compiled
+from resexp.training.cpu import Flushed, keep_freed_memory
+from resexp.training.cuda_graph import Graphed
+from resexp.training.distributed.process_group import ALONE, Group, synchronised
+from resexp.training.ema import Average
 from resexp.training.evaluation import Scores, evaluate
-from resexp.training.execution import Execution
-from resexp.training.flushing import Flushed
-from resexp.training.graph import Graphed
-from resexp.training.group import ALONE, Group, synchronised
-from resexp.training.schedules import learning_rate
-from resexp.training.step import Readings, train_step
-from resexp.training.stepping import Course, OneByOne, Stepper
+from resexp.training.execution import Execution, compiled
+from resexp.training.lr_schedule import learning_rate
+from resexp.training.step import Course, OneByOne, Readings, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -32,6 +29,9 @@ def prepare(execution: Execution) -> None:
     torch.set_num_threads(execution.threads)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    # cuDNN's own default multiplies float32 as TF32: 10 bits of 23.
+    torch.backends.cudnn.allow_tf32 = execution.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = execution.precision == "tf32"
 
 
 class Engine:
@@ -109,7 +109,7 @@ class Engine:
 
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
-        if self.execution.precision == "float32":
+        if self.execution.precision != "bfloat16":
             return net
 
         def forward(images: Tensor) -> Tensor:

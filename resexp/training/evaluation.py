@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.data.batches import in_place, render
-from resexp.data.datasets import Dataset
+from resexp.data.dataset import Dataset
 
 BATCH = 500
 

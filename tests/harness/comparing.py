@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from resexp.study.verification import tensor_digests
+from resexp.experiments.verify import tensor_digests
 from resexp.training import checkpoint
 
 FILES = ("config.yaml", "metrics.jsonl", "profile.jsonl", "result.json")

@@ -12,12 +12,12 @@ from typing import NamedTuple
 from conftest import tiny_config
 
 from resexp.config import write
-from resexp.records.folder import locked
-from resexp.study.comparison import FailedRunsError, run_plan
-from resexp.study.executors import Executor
-from resexp.study.plan import Plan, make_plan
-from resexp.training.signals import Stop, stop_on_signals
-from resexp.views.progress import Reading
+from resexp.experiments.compare import FailedRunsError, run_plan
+from resexp.experiments.executors import Executor
+from resexp.experiments.plan import Plan, make_plan
+from resexp.records.lock import locked
+from resexp.report.progress import Reading
+from resexp.signals import Stop, stop_on_signals
 
 NUM_RUNS = 8
 SHORT: dict[str, object] = {

@@ -8,9 +8,9 @@ from typing import Any
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Interrupted
-from resexp.records.folder import locked
+from resexp.records.lock import locked
+from resexp.signals import Stop
 from resexp.training.loop import Progress, run
-from resexp.training.signals import Stop
 
 NEVER = 10**9
 

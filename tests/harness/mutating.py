@@ -9,9 +9,8 @@ from pathlib import Path
 from harness.commands import resexp
 from harness.tally import Tally
 from resexp.config import Config, write
+from resexp.config.load import FOLDER, load
 from resexp.errors import Exit, UsageError
-from resexp.loading import load
-from resexp.shipped import FOLDER
 
 SPLINTERS = [
     "&a ", "*a", "!!python/name:os.system ", "<<: ", "---\n", "...\n", "- ", "? ", ": ", "{", "}", "[", "]",

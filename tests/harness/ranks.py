@@ -63,9 +63,9 @@ def serve() -> None:
     import torch
     from conftest import make_splits, tiny_config
 
-    import resexp.training.following
-    import resexp.training.joining
-    import resexp.views.tables  # noqa: F401
+    import resexp.report.tables
+    import resexp.training.distributed.process_group
+    import resexp.training.worker  # noqa: F401
     from resexp.training.loop import run
 
     torch.set_num_threads(1)

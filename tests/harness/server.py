@@ -118,10 +118,10 @@ def _child(request: dict[str, Any], folder: Path, splits: Any, trace: Path) -> i
 
     from harness.points import Points
     from resexp.errors import ResexpError
-    from resexp.records.admission import admit
-    from resexp.records.folder import locked
+    from resexp.records.lock import locked
+    from resexp.records.preflight import admit
+    from resexp.signals import SIGNALS, leave_at_once, stop_on_signals
     from resexp.training.loop import run
-    from resexp.training.signals import SIGNALS, leave_at_once, stop_on_signals
 
     for number in SIGNALS:
         signal.signal(number, leave_at_once)

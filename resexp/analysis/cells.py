@@ -1,0 +1,171 @@
+"""Runs as a comparison sees them, and the cells they fall into.
+
+A cell is one combination of what was varied (depth, norm, ...): whatever differs between runs of one arm,
+seeds apart. What differs between the arms themselves is the question, not a cell.
+"""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from resexp.config import flat
+from resexp.records.run import Run
+
+STUCK_MARGIN = 0.05
+"""Nats. The loss of a constant guess scatters around ln K by less; a net that learns falls by more."""
+DEPTH, NORM, INIT = "model.depth", "model.norm", "model.init"
+Cell = tuple[tuple[str, Any], ...]
+Fate = Literal["finished", "stuck", "diverged", "unfinished"]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One run, as its folder tells it.
+
+    status: finished, diverged, or anything else for a run that is not over. Losses in nats, accuracies in
+    [0, 1], None where there is none. curve: (step, training loss), thinned. transport_initial and _final:
+    T at step 0 and at the last probe; exactly 0 is an underflow, None is not measured. gradient_first and
+    _last: the weight gradient's norm in the first and the last convolution at step 0. folder: relative to
+    the comparison's. settings: the config by dotted keys, from `settings_of`.
+    """
+
+    arm: str
+    kind: str
+    depth: int
+    norm: str
+    init: str
+    seed: int
+    status: str
+    num_classes: int
+    steps: int
+    parameters: int | None = None
+    final_loss: float | None = None
+    loss_area: float | None = None
+    train_loss: float | None = None
+    train_accuracy: float | None = None
+    test_loss: float | None = None
+    test_accuracy: float | None = None
+    gradient_first: float | None = None
+    gradient_last: float | None = None
+    transport_initial: float | None = None
+    transport_final: float | None = None
+    folder: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
+    settings: Cell = ()
+
+    @property
+    def chance(self) -> float:
+        """The loss of guessing, ln K, in nats."""
+        return math.log(self.num_classes)
+
+    @property
+    def fate(self) -> Fate:
+        """What became of the run. Stuck: no recorded loss lies 0.05 below ln K, so it never left guessing."""
+        if self.status != "finished":
+            return "diverged" if self.status == "diverged" else "unfinished"
+        losses = [loss for _, loss in self.curve] or [self.final_loss]
+        never_left = all(loss is not None and loss > self.chance - STUCK_MARGIN for loss in losses)
+        return "stuck" if never_left else "finished"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Everything that may name a cell, by dotted key."""
+        return {DEPTH: self.depth, NORM: self.norm, INIT: self.init, **dict(self.settings)}
+
+
+def settings_of(tree: Mapping[str, Any]) -> Cell:
+    """Return a config's tree as (dotted key, value) pairs, without what never names a cell: name and seed."""
+    return tuple(
+        (key, tuple(value) if isinstance(value, list) else value)
+        for key, value in flat(tree).items()
+        if key not in ("name", "seed")
+    )
+
+
+def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the keys that have not the same value in all, in order of appearance; no value counts as one."""
+    keys = dict.fromkeys(key for fact in facts for key in fact)
+    return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
+
+
+def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]]]:
+    """Return the runs of each cell by arm, cells and arms in order of appearance.
+
+    Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
+    """
+    axes = list(
+        dict.fromkeys(key for arm in _by_arm(runs).values() for key in varying([run.facts for run in arm]))
+    )
+    cells: dict[Cell, list[RunSummary]] = {}
+    for run in runs:
+        cells.setdefault(tuple((axis, run.facts.get(axis)) for axis in axes), []).append(run)
+    grouped = {cell: _by_arm(members) for cell, members in cells.items()}
+    for cell, arms in grouped.items():
+        for arm, members in arms.items():
+            if len({run.seed for run in members}) < len(members):
+                raise ValueError(f"two runs of {arm} with the same seed in cell {label(cell)!r}")
+    return grouped
+
+
+def name_of(cell: Cell, runs: Iterable[RunSummary]) -> Cell:
+    """Return the cell with depth, norm and init spelled out where all its runs share them."""
+    facts = [run.facts for run in runs]
+    shared = {key: facts[0][key] for key in (DEPTH, NORM, INIT) if len({fact[key] for fact in facts}) == 1}
+    return tuple((shared | dict(cell)).items())
+
+
+def short(key: str) -> str:
+    """Return a dotted key without the section everything is about."""
+    return key.removeprefix("model.")
+
+
+def label(cell: Cell) -> str:
+    """Return a cell in words: 'depth 56, norm batch'."""
+    return ", ".join(f"{short(key)} {value}" for key, value in cell)
+
+
+def _by_arm(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
+    arms: dict[str, list[RunSummary]] = {}
+    for run in runs:
+        arms.setdefault(run.arm, []).append(run)
+    return arms
+
+
+def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
+    """Return the run's summary; its folder is given relative to `beside`.
+
+    Raises RunFolderError where the record cannot be read. A run that has not ended has no scores yet.
+    """
+    result = run.result or {}
+    model = run.config.model
+    gradient = result.get("gradient") or {"first": {}, "last": {}}
+    transport = result.get("transport") or {}
+    curve = result.get("curve") or {"step": [], "loss": []}
+    return RunSummary(
+        arm=arm,
+        kind=model.kind,
+        depth=model.depth,
+        norm=model.norm,
+        init=model.init,
+        seed=run.config.seed,
+        status=run.status,
+        num_classes=run.manifest["data"]["num_classes"],
+        steps=run.config.optim.steps,
+        parameters=run.manifest["parameters"],
+        final_loss=result.get("final_loss"),
+        loss_area=result.get("loss_area"),
+        train_loss=result.get("train_loss"),
+        train_accuracy=result.get("train_accuracy"),
+        test_loss=result.get("test_loss"),
+        test_accuracy=result.get("test_accuracy"),
+        gradient_first=gradient["first"].get("norm"),
+        gradient_last=gradient["last"].get("norm"),
+        transport_initial=transport.get("initial"),
+        transport_final=transport.get("final"),
+        folder=os.path.relpath(run.folder, beside),
+        curve=tuple(zip(curve["step"], curve["loss"], strict=True)),
+        settings=settings_of(run.config.tree()),
+    )

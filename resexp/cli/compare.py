@@ -1,0 +1,168 @@
+"""Compare arms, and show a comparison again."""
+
+import importlib.util
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from resexp.cli.options import (
+    ConfigOption,
+    DataOption,
+    DepthOption,
+    JsonOption,
+    NameOption,
+    RunsDirOption,
+    SeedsOption,
+    SetOption,
+    axes_of,
+    sets_of,
+)
+from resexp.cli.output import note, print_json
+from resexp.errors import RunFolderError, UsageError
+
+if TYPE_CHECKING:
+    from resexp.experiments.executors import Executor
+    from resexp.experiments.plan import Plan
+
+
+def compare(
+    arms: Annotated[
+        list[str], typer.Argument(help="plain, residual, a config, or a finished run's folder, in any mix.")
+    ],
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    data: DataOption = None,
+    depth: DepthOption = None,
+    seeds: SeedsOption = 1,
+    vary: Annotated[
+        list[str] | None, typer.Option("--vary", help="An axis, e.g. model.norm=none,batch. Repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
+    ] = False,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where runs are trained: this machine, or a Ray cluster."),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="HOST:PORT of a running cluster, or auto. Default: Ray is started here for the time."
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="With Ray, e.g. 0.25: four runs share a GPU. Default: 1, if any."),
+    ] = None,
+    name: NameOption = None,
+    runs_dir: RunsDirOption = Path("runs"),
+    json_: JsonOption = False,
+) -> None:
+    """Train arms under the same conditions and say what differs.
+
+    Without --config this is the quick look: four nets of depth 56, {no norm, batch norm} x arms, 150 steps.
+
+    Example: resexp compare plain residual
+
+    Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
+
+    Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
+    """
+    _check_place(executor, ray_address, gpus_per_run)
+    from resexp.experiments.plan import make_plan
+
+    plan = make_plan(
+        arms,
+        runs_dir=runs_dir,
+        config=config,
+        sets=sets_of(set_, data),
+        vary=axes_of(vary, depth),
+        num_seeds=seeds,
+        name=name,
+    )
+    if dry_run:
+        _show_forecast(plan, json_)
+        return
+    from resexp.records.lock import locked
+    from resexp.records.preflight import admit_kind
+
+    with locked(plan.folder):
+        admit_kind(plan.folder, "comparison")
+        from resexp.experiments.compare import run_plan
+        from resexp.report.progress import display
+        from resexp.signals import stop_on_signals
+
+        place = _place(executor, ray_address, gpus_per_run)
+        with stop_on_signals() as stop, display() as show:
+            failed = run_plan(plan, executor=place, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
+    _show_comparison(plan.folder, json_)
+    if failed:
+        raise failed
+
+
+def _check_place(executor: str, ray_address: str | None, gpus_per_run: float | None) -> None:
+    if executor == "ray" and importlib.util.find_spec("ray") is None:
+        raise UsageError("--executor ray needs Ray, which is not installed: pip install 'resexp[ray]'")
+    if executor == "local" and (ray_address is not None or gpus_per_run is not None):
+        raise UsageError("--ray-address and --gpus-per-run go with --executor ray")
+
+
+def _place(
+    executor: str, ray_address: str | None, gpus_per_run: float | None
+) -> "AbstractContextManager[Executor]":
+    if executor == "ray":
+        from resexp.experiments.executors.ray import HERE, on_ray
+
+        return on_ray(ray_address or os.environ.get("RAY_ADDRESS") or HERE, gpus_per_run)
+    from resexp.experiments.executors.local import local
+
+    return local()
+
+
+def _show_forecast(plan: "Plan", as_json: bool) -> None:
+    from resexp.experiments.dry_run import forecast
+    from resexp.report.terminal import forecast_notes, forecast_table, show
+
+    note("measuring a step of each kind of net")
+    document = forecast(plan)
+    if as_json:
+        print_json(document)
+    else:
+        show(forecast_table(document), *forecast_notes(document))
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="A comparison's folder.")],
+    json_: JsonOption = False,
+) -> None:
+    """Build a comparison's page and tables again, from what is recorded.
+
+    Example: resexp report runs/compare-1a2b3c4d
+    """
+    from resexp.records.preflight import named
+    from resexp.records.run import read_json
+    from resexp.report.comparison_page import write_report
+
+    manifest = folder / "manifest.json"
+    kind = read_json(manifest).get("kind") if manifest.exists() else "comparison"
+    if kind != "comparison":
+        raise RunFolderError(f"{folder}: holds {named(kind)}, not a comparison")
+    note(*write_report(folder))
+    _show_comparison(folder, json_)
+
+
+def _show_comparison(folder: Path, as_json: bool) -> None:
+    from resexp.records.run import read_json
+    from resexp.report.tables import comparison_table
+    from resexp.report.terminal import show
+
+    document = read_json(folder / "comparison.json")
+    if as_json:
+        print_json(document)
+        return
+    sentences = [verdict["sentence"] for verdict in document["verdicts"]]
+    show(comparison_table(folder), *sentences, f"Report: {folder / 'report.html'}")

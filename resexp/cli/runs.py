@@ -1,0 +1,107 @@
+"""Look at what was recorded: list runs, check one, open TensorBoard."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from resexp.cli.options import JsonOption, RunsDirOption
+from resexp.cli.output import note, print_json
+from resexp.errors import InUseError, RunFolderError, UsageError
+
+
+def runs(
+    runs_dir: RunsDirOption = Path("runs"),
+    status: Annotated[
+        str | None, typer.Option(help="Only these: finished, diverged, running or unfinished.")
+    ] = None,
+    arm: Annotated[str | None, typer.Option(help="Only plain or residual nets.")] = None,
+    depth: Annotated[int | None, typer.Option(help="Only nets of this depth.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only this seed.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """List runs: status, arm, depth, seed, accuracy.
+
+    Example: resexp runs --status finished --depth 56
+    """
+    from resexp.records.run import scan
+
+    if status not in (None, "finished", "diverged", "running", "unfinished"):
+        raise UsageError(f"runs --status {status}: allowed are finished, diverged, running, unfinished")
+    if arm not in (None, "plain", "residual"):
+        raise UsageError(f"runs --arm {arm}: allowed are plain and residual")
+    if runs_dir.exists() and not runs_dir.is_dir():
+        raise RunFolderError(f"--runs-dir {runs_dir}: not a folder")
+    if not runs_dir.exists():
+        note(f"{runs_dir}: no such folder yet; train something first")
+    found = []
+    for run, fault in scan(runs_dir):
+        if fault is not None:
+            note(*fault.lines)
+            continue
+        model = run.config.model
+        wanted, have = (status, arm, depth, seed), (run.status, model.kind, model.depth, run.config.seed)
+        if all(one in (None, other) for one, other in zip(wanted, have, strict=True)):
+            found.append(run)
+    show_runs(found, json_)
+
+
+def show_runs(found: list[Any], as_json: bool) -> None:
+    from resexp.report.tables import run_rows, runs_table
+    from resexp.report.terminal import show
+
+    if as_json:
+        print_json(run_rows(found))
+    else:
+        show(runs_table(found))
+
+
+def verify_run(
+    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    json_: JsonOption = False,
+) -> None:
+    """Check a run: every digest again, and the steps between its last two checkpoints trained again.
+
+    Example: resexp verify runs/residual56
+    """
+    from resexp.records.lock import is_locked
+    from resexp.records.run import Run
+
+    data = Run(folder).data_section
+    if is_locked(folder):
+        raise InUseError(f"{folder}: still being written; verify it when it has stopped")
+    from resexp.data.splits import load
+    from resexp.experiments.verify import verify
+
+    checks = []
+    for check in verify(folder, lambda: load(data)):
+        checks.append(check._asdict())
+        if not json_:
+            print(f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}", flush=True)
+    if json_:
+        print_json({"folder": str(folder), "checks": checks})
+    if broken := [check["what"] for check in checks if not check["holds"]]:
+        raise RunFolderError(f"{folder}: not what it says: {', '.join(broken)}")
+
+
+def board(
+    runs_dir: RunsDirOption = Path("runs"),
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 6006,
+) -> None:
+    """Open TensorBoard on the runs.
+
+    Example: resexp board --port 6007
+    """
+    if not runs_dir.is_dir():
+        raise UsageError(f"--runs-dir {runs_dir}: no such folder; train something first")
+    try:
+        socket.getaddrinfo(host, port)
+    except OSError as error:
+        raise UsageError(f"--host {host}: {error.strerror}; 127.0.0.1 is this machine alone") from error
+    arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
+    arguments += ["--samples_per_plugin", "images=100"]
+    os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])

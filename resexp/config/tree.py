@@ -1,0 +1,112 @@
+"""YAML files and `--set a.b=c` as one tree of JSON's types in which every value knows where it stands."""
+
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from resexp.config.yaml_nodes import MAX_DEPTH, Node, Place, Problem, Reading, parse, shown
+
+MAX_BYTES = 1_000_000
+DEFAULTS = Place("defaults")
+KEY = re.compile(r"[^\s.\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def plain(node: Node) -> Any:
+    """Return the tree as JSON's types, without places."""
+    if isinstance(node.value, dict):
+        return {key: plain(child) for key, child in node.value.items()}
+    if isinstance(node.value, list):
+        return [plain(child) for child in node.value]
+    return node.value
+
+
+def from_plain(value: Any, place: Place = DEFAULTS) -> Node:
+    """Return JSON's types as a tree that stands at one place."""
+    if isinstance(value, Mapping):
+        return Node({key: from_plain(child, place) for key, child in value.items()}, place, place)
+    if isinstance(value, list | tuple):
+        return Node([from_plain(child, place) for child in value], place, place)
+    return Node(value, place, place)
+
+
+def find(tree: Node, path: Sequence[str | int]) -> Node | None:
+    """Return the node that `path` leads to, or None."""
+    for step in path:
+        children = tree.value
+        if isinstance(children, dict) and step in children:
+            tree = children[step]  # pyright: ignore[reportArgumentType]
+        elif isinstance(children, list) and isinstance(step, int) and step < len(children):
+            tree = children[step]
+        else:
+            return None
+    return tree
+
+
+def overlay(below: Node, above: Node) -> Node:
+    """Lay one tree over another: sections merge key by key, anything else is replaced."""
+    if not (isinstance(below.value, dict) and isinstance(above.value, dict)):
+        return above
+    merged = dict(below.value)
+    for key, child in above.value.items():
+        merged[key] = overlay(merged[key], child) if key in merged else child
+    return replace(above, value=merged)
+
+
+def read_file(path: Path) -> Reading:
+    """Read a YAML file: UTF-8, with or without BOM, any line ends, at most MAX_BYTES."""
+    place = Place(shown(str(path), limit=4096))
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for its writer
+            return _unread(
+                place, f"{'a folder' if stat.S_ISDIR(mode) else 'a pipe or device'}, not a YAML file"
+            )
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return _unread(place, f"cannot be read: {error.strerror}")
+    except ValueError as error:  # a NUL in the path
+        return _unread(place, f"cannot be read: {error}")
+    if len(content) > MAX_BYTES:
+        return _unread(place, f"larger than {MAX_BYTES:,} bytes; no config is")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-8-sig")
+        here = Place(place.source, before.count("\n") + 1, len(before) - before.rfind("\n"))
+        return _unread(here, f"not UTF-8: byte 0x{content[error.start]:02x}; allowed: text saved as UTF-8")
+    return parse(text, lambda mark: Place(place.source, mark.line + 1, mark.column + 1))
+
+
+def _unread(place: Place, text: str) -> Reading:
+    return Reading(Node({}, place, place), (Problem(place, text),))
+
+
+def put(tree: Node, text: str) -> Reading:
+    """Set one `a.b=c` in a tree: c, in YAML, takes the place of whatever a.b was, be it a whole section."""
+    place = Place(f"command line, --set {shown(text)}")
+    key, equals, value = text.partition("=")
+    path = key.strip().split(".")
+    if not equals or not all(map(KEY.fullmatch, path)) or len(path) > MAX_DEPTH:
+        return Reading(tree, (Problem(place, "the form is wrong; allowed: --set section.key=value"),))
+    # Read as the value of a key: what a bare word, or nothing, means is then the same as in a file.
+    read, problems = parse(f"value: {value}", lambda mark: place)
+    node = find(read, ["value"])
+    if node is None or read.value != {"value": node}:
+        return Reading(tree, problems or (Problem(place, "not one value; put it in quotes"),))
+    changed, more = set_in(tree, path, node)
+    return Reading(changed, problems + more)
+
+
+def set_in(tree: Node, path: Sequence[str], node: Node) -> Reading:
+    """Put a node at a path, in place of whatever stood there; sections that are missing are made."""
+    if not path:
+        return Reading(replace(node, key=node.place))
+    if not isinstance(tree.value, dict | None):
+        return Reading(tree, (Problem(node.place, f"no section to set {path[0]} in, see {tree.place}"),))
+    children = tree.value or {}
+    child, problems = set_in(children.get(path[0], Node(None, node.place, node.place)), path[1:], node)
+    return Reading(replace(tree, value={**children, path[0]: child}), problems)

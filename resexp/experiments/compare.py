@@ -1,0 +1,179 @@
+"""A comparison from plan to page."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+from resexp._version import __version__
+from resexp.analysis.cells import RunSummary, summary_of
+from resexp.analysis.verdicts import compare
+from resexp.config import DataSection
+from resexp.data.splits import splits_of
+from resexp.errors import ResexpError, RunFolderError
+from resexp.experiments.consistency import as_begun, require_alike
+from resexp.experiments.executors import Executor, Failure
+from resexp.experiments.plan import Job, Plan
+from resexp.records.files import write_json
+from resexp.records.preflight import admit
+from resexp.records.run import Run, read_json
+from resexp.report.comparison_page import write_report
+from resexp.report.progress import Dashboard
+from resexp.signals import Stop
+from resexp.training.execution import Execution
+from resexp.training.resume import versions
+
+
+class FailedRunsError(ResexpError):
+    """Some runs of a comparison did not come to their end; exit code: the first one's."""
+
+    def __init__(self, folder: Path, failures: Sequence[Failure], num_runs: int) -> None:
+        super().__init__(
+            f"{folder}: {len(failures)} of {num_runs} runs failed, as said above, and the others went on: "
+            f"{', '.join(failure.folder.name for failure in failures[:5])}; the same command tries them again"
+        )
+        self.code = failures[0].code
+
+
+def execution_for(jobs: Sequence[Job], where: Executor) -> Execution:
+    """Return how all jobs are executed: one answer for all arms.
+
+    Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
+    """
+    images: Counter[str] = Counter()
+    for job in jobs:
+        model, optim = job.config.model, job.config.optim
+        images[f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"] += (
+            optim.steps * optim.batch_size
+        )
+    return where.resolve(jobs[0].config.run, num_images=min(images.values()))
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    executor: AbstractContextManager[Executor],
+    command: Sequence[str],
+    stop: Stop,
+    show: Dashboard,
+) -> FailedRunsError | None:
+    """Train what is not trained yet, compare, and write comparison.json and the report.
+
+    The caller holds the folder's lock.
+
+    A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
+    precision, threads) takes its job's place. Runs that fail are left out of the comparison as far as they
+    have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted or
+    Terminated when `stop` is set.
+    """
+    manifest = _manifest(plan, command)
+    _require_no_less(plan.folder, manifest)
+    write_json(plan.folder / "manifest.json", manifest)
+    runs, failures = list(plan.recorded), list[Failure]()
+    if plan.jobs:
+        with executor as where:
+            jobs, execution = as_begun(plan.jobs)
+            execution = execution or execution_for(jobs, where)
+            taken = taken_from_elsewhere(jobs, plan.folder.parent, execution)
+            for job in jobs:
+                if same := taken.get(job.folder):
+                    show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
+            runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in jobs]
+            open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
+            if open_jobs:
+                require_alike(jobs, open_jobs)
+                for data in dict.fromkeys(job.data for job in open_jobs):
+                    show.say(f"data: {splits_of(data).described}")
+                show.say(f"execution: {execution.reason}")
+                show.expect(len(open_jobs))
+                failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
+    if stop():
+        over = sum(run.result is not None for _, run in runs)
+        raise stop.error(
+            f"{plan.folder}: stopped, {over} of {len(runs)} runs are over and the others saved; "
+            "the same command goes on"
+        )
+    failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None
+    summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
+    if failed and not summaries:
+        raise failed
+    write_json(plan.folder / "comparison.json", compare(summaries).to_json())
+    write_report(plan.folder)
+    return failed
+
+
+def _summaries(
+    runs: Sequence[tuple[str, Run]], folder: Path, *, failed: Sequence[Path]
+) -> Iterator[RunSummary]:
+    """What the records say, read anew; a run that failed may have none."""
+    for arm, run in runs:
+        try:
+            yield summary_of(Run(run.folder), arm=arm, beside=folder)
+        except RunFolderError:
+            if run.folder not in failed:
+                raise
+
+
+def _ended(job: Job) -> bool:
+    """Whether the job needs no executor. Raises RunFolderError for another experiment in its folder."""
+    return Run(job.folder).result is not None and admit(job.folder, job.config, resume=True) == "finished"
+
+
+def taken_from_elsewhere(jobs: Sequence[Job], root: Path, execution: Execution) -> dict[Path, Run]:
+    """Return the finished runs under `root` that take the place of jobs not begun, by the job's folder."""
+    taken = {}
+    finished = finished_runs(root)
+    for job in jobs:
+        candidates = [] if job.folder.exists() else finished.get(job.config.digest(), [])
+        if same := same_run(candidates, job.data, execution):
+            taken[job.folder] = same
+    return taken
+
+
+def finished_runs(root: Path) -> dict[str, list[Run]]:
+    """Return the finished runs under `root` by the digest of the config they began with."""
+    found: dict[str, list[Run]] = {}
+    for path in sorted(root.glob("**/result.json")):
+        run = Run(path.parent)
+        with suppress(RunFolderError):  # damaged or no run: nothing to take over
+            if run.result is not None:
+                found.setdefault(run.manifest["config_digest"], []).append(run)
+    return found
+
+
+def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution) -> Run | None:
+    """Return the first of these runs of one digest that would come out the same here, bit for bit."""
+    for run in candidates:
+        there = run.manifest["execution"]
+        if (
+            run.manifest["versions"] == versions()
+            and all(
+                there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
+            )
+            and there.get("devices", 1) == execution.devices
+            and run.manifest["data"]["fingerprint"] == splits_of(data).fingerprint
+        ):
+            return run
+    return None
+
+
+def _manifest(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
+    return {
+        "kind": "comparison",
+        "command": shlex.join(command),
+        "versions": {"resexp": __version__},
+        "runs": [job.folder.name for job in plan.jobs] + [run.folder.name for _, run in plan.recorded],
+    }
+
+
+def _require_no_less(folder: Path, manifest: dict[str, Any]) -> None:
+    """A comparison may grow; one that lacks runs of the comparison that is there would lose it."""
+    path = folder / "manifest.json"
+    there = read_json(path).get("runs", []) if path.exists() else []
+    if lost := [name for name in there if name not in manifest["runs"]]:
+        raise RunFolderError(
+            f"{folder}: holds another comparison; not asked for now: {', '.join(lost[:3])}"
+            f"{f' and {len(lost) - 3} more' if len(lost) > 3 else ''}; choose another --name"
+        )

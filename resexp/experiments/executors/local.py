@@ -1,0 +1,69 @@
+"""Runs on this machine: one after the other, or one process for each GPU where there are several."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from resexp.config import RunSection
+from resexp.data.splits import splits_of
+from resexp.experiments.executors import Executor, Failure
+from resexp.experiments.executors.processes import side_by_side
+from resexp.experiments.executors.run_one import carry_out
+from resexp.experiments.plan import Job, labels
+from resexp.report.progress import Dashboard
+from resexp.signals import Stop
+from resexp.training.execution import Execution, resolve
+
+
+@contextmanager
+def local(devices: Sequence[str] | None = None) -> Iterator[Executor]:
+    """Yield the executor of this machine.
+
+    devices: what CUDA_VISIBLE_DEVICES is in each of the processes, default one process for each GPU that runs
+    may use. With fewer than two of them all runs are trained in this very process.
+    """
+    yield _Local(None if devices is None else tuple(devices))
+
+
+@dataclass(frozen=True)
+class _Local:
+    devices: tuple[str, ...] | None
+
+    def resolve(self, section: RunSection, *, num_images: int) -> Execution:
+        return resolve(section, num_images=num_images)
+
+    def carry_out(
+        self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard
+    ) -> list[Failure]:
+        devices = _visible(execution) if self.devices is None else self.devices
+        if min(len(devices), len(jobs)) > 1:
+            return side_by_side(jobs, devices, execution, stop=stop, show=show)
+        return _in_turn(jobs, execution, stop=stop, show=show)
+
+
+def _visible(execution: Execution) -> Sequence[str]:
+    """The GPUs by the names that CUDA_VISIBLE_DEVICES has for them; none for runs that need none."""
+    if execution.device != "cuda":
+        return ()
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    count = torch.cuda.device_count()
+    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+
+
+def _in_turn(jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard) -> list[Failure]:
+    failures, names = [], labels(jobs)
+    for job in jobs:
+        if stop():
+            break
+        name = names[job.folder]
+        images = partial(splits_of, job.data)
+        if failure := carry_out(job, name, images, execution, stop=stop, show=show):
+            failures.append(failure)
+            for line in failure.lines:
+                show.say(line)
+        show.over(name)
+    return failures

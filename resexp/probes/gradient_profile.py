@@ -1,0 +1,225 @@
+"""The gradient profile: how large dE/dx is at every block's output, and which way it came there.
+
+The net is folded block by block, as the chain rule is written: forward through `branch`, `join` and `after`
+with each block's input cut from the graph, then backward through one block at a time. One forward and one
+backward pass in all, no hooks. E is the *sum* of the images' cross-entropies, so that dE/dx at an image is
+that image's own gradient (with batch norm the images of a batch see each other: then it is how the whole
+batch's E answers to that image).
+
+Every norm is taken in float64, after scaling by a power of two: the gradient of a deep sigmoid net, squared,
+would be zero in float32 and may be in float64. Run it where subnormal numbers are not flushed to zero
+(`torch.set_flush_denormal(False)`), or they are counted as exact zeros. Either way a zero here is underflow.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from resexp.config import Probe
+from resexp.data.batches import Batch
+from resexp.models.blocks import Block
+from resexp.models.resnet import Network
+
+Row = dict[str, Any]
+
+
+class Folded(NamedTuple):
+    """One block's part of the forward pass: a graph of its own, from copies of the input to the output."""
+
+    weights: Sequence[Tensor]
+    """of the convs, in depth order"""
+    into_shortcut: Tensor
+    into_branch: Tensor
+    response: Tensor
+    """R(x), before it is scaled"""
+    output: Tensor
+
+
+class Flow(NamedTuple):
+    """dE/dx on both sides of a block, and the two parts the inner side is the sum of."""
+
+    out: Tensor
+    """at the block's output"""
+    through_shortcut: Tensor | None
+    """shortcut_scale S^T g_z, with g_z behind what stands after the addition; None for a plain block"""
+    through_branch: Tensor
+    """branch_scale J^T g_z"""
+    at_input: Tensor
+    """their sum: dE/dx at the block's input"""
+
+
+def fold(block: Block, x: Tensor) -> Folded:
+    """Pass x through the block. The shortcut and the branch get a copy each, so that their gradients part."""
+    into_shortcut, into_branch = x.detach().requires_grad_(), x.detach().requires_grad_()
+    response = block.branch(into_branch)
+    output = block.after(block.join(into_shortcut, response))
+    weights = [block.get_parameter(f"conv{i}.weight") for i in range(1, block.num_convs + 1)]
+    return Folded(weights, into_shortcut, into_branch, response, output)
+
+
+def unfold(folded: Folded, g_out: Tensor) -> tuple[Flow, list[Tensor]]:
+    """Pull dE/dx at the output back to the input; return with it the gradients of `weights`."""
+    sources = [folded.into_shortcut, folded.into_branch, *folded.weights]
+    g_shortcut, g_branch, *of_weights = torch.autograd.grad(folded.output, sources, g_out, allow_unused=True)
+    g_in = g_branch if g_shortcut is None else g_shortcut + g_branch
+    return Flow(g_out, g_shortcut, g_branch, g_in), of_weights
+
+
+@contextmanager
+def exact_products() -> Iterator[None]:
+    """Multiply float32 as float32 on a GPU, whatever the run's own precision."""
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        matmul.allow_tf32 = before
+
+
+@exact_products()
+def gradient_profile(net: Network, batch: Batch) -> Row:
+    """Return a row of profile.jsonl without its `step`: `loss`, `outputs`, `layers`.
+
+    net: a copy of its own, in training mode, in the precision to measure in (its running statistics are
+    moved). batch: images [N, 3, H, W], normalised. What is undefined is None: shares of a gradient that is
+    zero, whatever belongs to a shortcut in a plain net, whatever is not finite.
+    """
+    layers = net.weighted_layers()
+    first, head = layers[0][1].weight, layers[-1][1].weight
+    # Channels last: the same sums in an order that a CPU's convolutions like better.
+    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    images = batch.images.to(dtype=first.dtype, memory_format=torch.channels_last)
+    stem = net.stem(images)
+    blocks: list[Folded] = []
+    for _, block in net.blocks():
+        blocks.append(fold(block, blocks[-1].output if blocks else stem))
+    last = blocks[-1].output.detach().requires_grad_()
+    loss = F.cross_entropy(net.classify(last), batch.labels, reduction="sum")
+
+    g, of_head = torch.autograd.grad(loss, [last, head])
+    outputs, gradients = [], [of_head]
+    while blocks:
+        folded = blocks.pop()
+        flow, of_weights = unfold(folded, g)
+        outputs.append(_at_output(flow.out) | _response(folded.response) | _split(flow, folded))
+        gradients = [*of_weights, *gradients]
+        g = flow.at_input
+    outputs.append(_at_output(g) | dict.fromkeys(("response_std", *SPLIT)))
+    gradients = [*torch.autograd.grad(stem, [first], g), *gradients]
+
+    names = [("stem", 1, 1)]
+    for k, (name, block) in enumerate(net.blocks(), start=1):
+        names.append((name, int(name[len("stage")]), 1 + k * block.num_convs))
+    return {
+        "loss": _number(loss.item() / len(images)),
+        "outputs": [
+            {"name": name, "stage": stage, "layer": layer} | output
+            for (name, stage, layer), output in zip(names, reversed(outputs), strict=True)
+        ],
+        "layers": [
+            {"name": name} | _of_weight(gradient, layer.weight, len(images))
+            for gradient, (name, layer) in zip(gradients, layers, strict=True)
+        ],
+    }
+
+
+SPLIT = (
+    "shortcut_share",
+    "branch_share",
+    "shortcut_transmission",
+    "branch_transmission",
+    "cosine",
+    "reach",
+)
+
+
+def _split(flow: Flow, folded: Folded) -> Row:
+    """Say how g_in = g_s + g_b came about (the norms do not add: see `cosine`).
+
+    shares: <g_s, g_in> / |g_in|^2 and likewise g_b; they sum to 1 and may be negative. transmissions:
+    |g_s| / |g_out|, |g_b| / |g_out|. reach: the part of the input's positions that the shortcut reads.
+    """
+    scale = _scale(flow.out)
+    out, branch = _square(flow.out, scale), _square(flow.through_branch, scale)
+    split = dict.fromkeys(SPLIT) | {"branch_transmission": _root(_ratio(branch, out))}
+    if flow.through_shortcut is None:
+        return split | {"branch_share": 1.0 if branch else None}
+    shortcut, total = _square(flow.through_shortcut, scale), _square(flow.at_input, scale)
+    # |a + b|^2 = |a|^2 + |b|^2 + 2 <a, b> gives every inner product from the norms, without another pass.
+    inner = (total - shortcut - branch) / 2
+    return split | {
+        "shortcut_share": _ratio(shortcut + inner, total),
+        "branch_share": _ratio(branch + inner, total),
+        "shortcut_transmission": _root(_ratio(shortcut, out)),
+        "cosine": _ratio(inner, math.sqrt(shortcut) * math.sqrt(branch)),
+        "reach": folded.output[0, 0].numel() / folded.into_shortcut[0, 0].numel(),
+    }
+
+
+def _at_output(g: Tensor) -> Row:
+    """Size of dE/dx [N, C, H, W]: L2 norm an image, RMS of the elements, and what is too small to be one."""
+    scale = _scale(g)
+    square = _square(g, scale)
+    zeros = g.numel() - int(torch.count_nonzero(g))
+    tiny = int(torch.count_nonzero(g.abs() < torch.finfo(g.dtype).tiny))
+    return {
+        "norm": _number(math.sqrt(square / len(g)) / scale),
+        "rms": _number(math.sqrt(square / g.numel()) / scale),
+        "zeros": zeros,
+        "subnormals": tiny - zeros,
+        "count": g.numel(),
+    }
+
+
+def _response(r: Tensor) -> Row:
+    """He et al. 2015, Fig. 7: after the norm, before the non-linearity or the addition."""
+    return {"response_std": _number(float(r.detach().double().std(correction=0)))}
+
+
+def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> Row:
+    """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero."""
+    scale = _scale(g)
+    square = _square(g, scale)
+    relative = _root(_ratio(square, _square(weight.detach(), 1.0)))
+    return {
+        "rms": _number(math.sqrt(square / g.numel()) / scale / num_images),
+        "relative": None if relative is None else relative / scale / num_images,
+        "zeros": g.numel() - int(torch.count_nonzero(g)),
+    }
+
+
+def _scale(g: Tensor) -> float:
+    """Return a power of two by which g's squares stay within float64; 1 for float32, whose squares do."""
+    largest = float(g.abs().amax()) if g.dtype == torch.float64 else 0.0
+    if not 0 < largest < math.inf:
+        return 1.0
+    return math.ldexp(1.0, min(1000, -math.frexp(largest)[1]))
+
+
+def _square(g: Tensor, scale: float) -> float:
+    """Return |scale * g|^2."""
+    norm = float(torch.linalg.vector_norm(g if scale == 1.0 else g * scale, dtype=torch.float64))
+    return norm * norm
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return _number(part / whole) if whole else None
+
+
+def _root(value: float | None) -> float | None:
+    return None if value is None else math.sqrt(value)
+
+
+def _number(value: float) -> float | None:
+    """Return the value, None where it is none: strict JSON knows neither NaN nor infinity."""
+    return value if math.isfinite(value) else None
+
+
+PROBES: dict[Probe, Callable[[Network, Batch], Row]] = {"gradient_profile": gradient_profile}

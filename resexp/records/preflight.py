@@ -1,0 +1,95 @@
+"""Whether a folder may be trained in: an existing run is never overwritten."""
+
+from pathlib import Path
+from typing import Literal
+
+from resexp.config import Config, differing_keys, write
+from resexp.errors import ResourceError, RunFolderError, UsageError
+from resexp.records.files import disk_errors
+from resexp.records.run import Run, read_json
+
+Admission = Literal["new", "resume", "finished"]
+
+
+def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
+    """Say what is to be done in `folder`, whose lock is held. Raises RunFolderError where nothing may be.
+
+    The manifest is written last of what a start writes, so a folder without one holds nothing yet.
+    """
+    if not (folder / "manifest.json").exists():
+        _refuse_foreign(folder, "run", write(config).encode())
+        return "new"
+    run = Run(folder)
+    began_with = run.manifest["config_digest"]
+    if differences := differing_keys(run.config, config):
+        keys = ", ".join(f"{key} ({old!r} there, {new!r} asked)" for key, old, new in differences)
+        raise RunFolderError(f"{folder}: holds another experiment: {keys}; choose another --name")
+    if began_with != config.digest():
+        raise RunFolderError(
+            f"{folder}/config.yaml: changed since the run began (digest {config.digest()[:12]}, "
+            f"manifest.json says {began_with[:12]}); restore it, or start a new run with another --name"
+        )
+    if run.result is not None:
+        return "finished"
+    if not resume:
+        raise RunFolderError(f"{folder}: unfinished; add --resume auto to go on, or choose another --name")
+    return "resume"
+
+
+def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
+    """Return on how many devices the run is trained: as many as it began with, else as asked, else one.
+
+    `ranks`: the processes that torchrun has started, 1 without it. Raises UsageError where these are not what
+    was asked, ResourceError (exit 6) where either is not what the run began with.
+    """
+    if ranks > 1:
+        if asked not in (None, ranks):
+            raise UsageError(f"--devices {asked}, but torchrun has started {ranks}; leave --devices out")
+        asked = ranks
+    if not (folder / "manifest.json").exists():
+        return asked or 1
+    began_with = Run(folder).manifest["execution"].get("devices", 1)
+    if asked not in (None, began_with):
+        raise ResourceError(
+            f"{folder}: began with --devices {began_with}, {asked} asked; bits would differ: "
+            "leave --devices out to go on as it began, or choose another --name"
+        )
+    return began_with
+
+
+def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
+    """Raise RunFolderError where `folder`, whose lock is held, holds something else than a `kind`.
+
+    question: what names what was asked; the answer to another one is not overwritten.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        _refuse_foreign(folder, kind)
+        return
+    found = read_json(manifest)
+    if found.get("kind") != kind:
+        raise RunFolderError(
+            f"{folder}: holds {named(found.get('kind'))}, not {named(kind)}; choose another --name"
+        )
+    if question is not None and found.get("question") != question:
+        raise RunFolderError(
+            f"{folder}: holds what another command measured ({found.get('command')}); choose another --name"
+        )
+
+
+def named(kind: object) -> str:
+    """Return what a manifest's kind is called in a sentence."""
+    return {"gradients": "a table of gradients"}.get(str(kind), f"a {kind}")
+
+
+def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:
+    """Raise RunFolderError for what no start leaves that was killed before it wrote its manifest."""
+    with disk_errors(folder):
+        for path in sorted(folder.iterdir()):
+            ours = path.name == "lock" or path.name.startswith(".")
+            # It would be overwritten, and somebody's own must not be.
+            same = path.name == "config.yaml" and path.is_file() and path.read_bytes() == config
+            if not (ours or same):
+                raise RunFolderError(
+                    f"{folder}: not a {kind} folder (it holds {path.name}); choose another --name"
+                )

@@ -1,0 +1,170 @@
+"""A comparison as its folder tells it: comparison.json, and what can be read of each run.
+
+A run's folder that is gone, damaged or not ours takes nothing from the others: its numbers stand in
+comparison.json, its curves are left out, and it is said why.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from resexp.analysis.cells import DEPTH, INIT, NORM, settings_of, short
+from resexp.config import Config
+from resexp.errors import RunFolderError
+from resexp.records.run import Run, read_json
+
+Curve = Mapping[float, float]
+"""One seed: y by x."""
+NEEDED = frozenset(("arm", "kind", "depth", "norm", "init", "seed", "fate", "folder"))
+DAMAGE = (RunFolderError, AttributeError, LookupError, TypeError, ValueError)
+"""What reading a record raises that is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run of a comparison.
+
+    row: its line in comparison.json. config, manifest: None where `fault` says why the folder cannot be read.
+    speed: images/s, None where it was not timed.
+    """
+
+    row: Mapping[str, Any]
+    folder: Path
+    config: Config | None
+    manifest: Mapping[str, Any] | None
+    speed: float | None
+    fault: str | None
+
+    @cached_property
+    def facts(self) -> Mapping[str, Any]:
+        """The config by dotted keys, without name and seed; where it cannot be read, what its row has."""
+        known = {key: self.row[short(key)] for key in (DEPTH, NORM, INIT)}
+        settings = settings_of(self.config.tree()) if self.config else ()
+        return known | {key: list(value) if isinstance(value, tuple) else value for key, value in settings}
+
+    def fact(self, key: str) -> Any:
+        """One of the facts, None where it is not known."""
+        return self.facts.get(key)
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What is drawn of one run. Losses in nats and errors in percent by step; the rest by layer.
+
+    transport: per probed step, the size of dE/dx at each output in units of the last one's. responses: std of
+    R(x) of each block at the last probe.
+    """
+
+    loss: Curve
+    train_loss: Curve
+    test_loss: Curve
+    train_error: Curve
+    test_error: Curve
+    transport: Mapping[int, Curve]
+    responses: Curve
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs that differ in nothing but arm and seed. name: what was varied, by dotted key."""
+
+    name: Mapping[str, Any]
+    entries: Sequence[Entry]
+
+    def holds(self, verdict: Mapping[str, Any]) -> bool:
+        """Whether a verdict is about this cell: it names nothing that is otherwise here."""
+        named = verdict.get("cell") or {}
+        return all(named.get(short(key)) == value for key, value in self.name.items())
+
+
+def cells(entries: Sequence[Entry]) -> list[Cell]:
+    """Return the cells in order of appearance."""
+    axes = varied([entry for entry in entries if entry.fault is None] or entries)
+    grouped: dict[str, list[Entry]] = {}
+    for entry in entries:
+        grouped.setdefault(repr([entry.fact(axis) for axis in axes]), []).append(entry)
+    return [Cell({axis: group[0].fact(axis) for axis in axes}, group) for group in grouped.values()]
+
+
+def varied(entries: Sequence[Entry]) -> list[str]:
+    """Return the keys that differ between runs of one arm, seeds apart: what makes the cells."""
+    by_arm: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        by_arm.setdefault(entry.row["arm"], []).append(entry.facts)
+    keys = dict.fromkeys(key for facts in by_arm.values() for fact in facts for key in fact)
+    return [
+        key
+        for key in keys
+        if any(len({repr(fact[key]) for fact in facts if key in fact}) > 1 for facts in by_arm.values())
+    ]
+
+
+def read_comparison(folder: Path) -> tuple[list[Entry], list[Mapping[str, Any]]]:
+    """Return the runs and the verdicts. Raises RunFolderError where comparison.json is not one."""
+    path = folder / "comparison.json"
+    document = read_json(path)
+    runs, verdicts = document.get("runs"), document.get("verdicts")
+    if not _rows(runs, NEEDED) or not _rows(verdicts, frozenset({"about", "sentence"})):
+        raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again")
+    return [_entry(folder, row) for row in runs], verdicts  # pyright: ignore[reportOptionalIterable, reportReturnType]
+
+
+def read_curves(entry: Entry) -> Curves | str:
+    """Return what is drawn of a run, or why it cannot be read."""
+    if entry.fault is not None:
+        return entry.fault
+    run = Run(entry.folder)
+    try:
+        evaluations = run.rows("evaluation")
+        return Curves(
+            loss=_loss(run),
+            train_loss={row["step"]: row["train_loss"] for row in evaluations},
+            test_loss={row["step"]: row["test_loss"] for row in evaluations},
+            train_error={row["step"]: 100 * (1 - row["train_accuracy"]) for row in evaluations},
+            test_error={row["step"]: 100 * (1 - row["test_accuracy"]) for row in evaluations},
+            transport={row["step"]: _transport(row["outputs"]) for row in run.profile},
+            responses=_responses(run.profile[-1]["outputs"]) if run.profile else {},
+        )
+    except DAMAGE as error:
+        return _reason(error, entry.folder)
+
+
+def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
+    run = Run(folder / str(row["folder"]))
+    try:
+        manifest, config, speed = run.manifest, run.config, run.images_per_second
+        _ = run.result
+    except DAMAGE as error:
+        return Entry(row, run.folder, None, None, None, _reason(error, run.folder))
+    return Entry(row, run.folder, config, manifest, speed, None)
+
+
+def _loss(run: Run) -> Curve:
+    """Training loss by step, thinned as in result.json; from metrics.jsonl while the run has not ended."""
+    curve = (run.result or {}).get("curve")
+    if curve:
+        return dict(zip(curve["step"], curve["loss"], strict=True))
+    return {row["step"]: row["loss"] for row in run.rows("step")}
+
+
+def _transport(outputs: Sequence[Mapping[str, Any]]) -> Curve:
+    last = outputs[-1]["norm"]
+    if not last:
+        return {}
+    return {out["layer"]: out["norm"] / last for out in outputs if out["norm"] is not None}
+
+
+def _responses(outputs: Sequence[Mapping[str, Any]]) -> Curve:
+    return {out["layer"]: out["response_std"] for out in outputs if out.get("response_std") is not None}
+
+
+def _rows(value: Any, needed: frozenset[str]) -> bool:
+    return isinstance(value, list) and all(isinstance(row, dict) and needed <= row.keys() for row in value)
+
+
+def _reason(error: Exception, folder: Path) -> str:
+    known = isinstance(error, RunFolderError)
+    why = "; ".join(error.lines) if known else f"not what a run writes ({type(error).__name__}: {error})"
+    return why if str(folder) in why else f"{folder}: {why}"

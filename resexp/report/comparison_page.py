@@ -1,0 +1,270 @@
+"""The page of a comparison, and its tables: built from the record alone, as often as one likes."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from resexp._version import __version__
+from resexp.analysis.cells import short
+from resexp.errors import RunFolderError
+from resexp.records.files import write_atomic
+from resexp.records.run import read_json
+from resexp.report import html
+from resexp.report.comparison_data import Cell, Entry, cells, read_comparison, varied
+from resexp.report.depth_panels import depth_figures
+from resexp.report.figures.style import arm_colours
+from resexp.report.formatting import first_upper, joined
+from resexp.report.panels import CellPictures, Colours, cell_pictures
+from resexp.report.sentences import cell_words, headlines
+from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
+
+MAX_SIZE = 1_200_000
+"""Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""
+TRANSPORT = (
+    "T compares the size of the gradient dE/dx at the stem with that at the last block: 1 means that all of "
+    "it arrives at the beginning of the net, 0.001 that a thousandth does."
+)
+GRADIENT = (
+    "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
+    "1 means that nothing was lost on the way; the left end of a line is T."
+)
+HEAT = (
+    "The same over the whole training, one column a probed step. White is 1, purple is smaller, green is "
+    "larger, black is underflow; the colours mean the same in all arms of a setting."
+)
+RESPONSES = (
+    "The standard deviation of what each block adds or computes, R(x), at the last probe (Fig. 7 of He et "
+    "al. 2015)."
+)
+
+
+def write_report(folder: Path) -> list[str]:
+    """Write report.html, table.csv, table.md and table.tex beside comparison.json.
+
+    Return a line for everything that could not be read, as the page has it. Raises RunFolderError where there
+    is no comparison.
+    """
+    entries, verdicts = read_comparison(folder)
+    table = final_table(entries)
+    page, unread = report(entries, verdicts, table, command=_command(folder))
+    contents = {
+        "report.html": page,
+        "table.csv": to_csv(table),
+        "table.md": to_markdown(table),
+        "table.tex": to_latex(table),
+    }
+    for name, content in contents.items():
+        write_atomic(folder / name, content.encode())
+    return unread
+
+
+def report(
+    entries: Sequence[Entry], verdicts: Sequence[Mapping[str, Any]], table: FinalTable, *, command: str
+) -> tuple[str, list[str]]:
+    """Return the page, and a line for everything that could not be read."""
+    arms = {entry.row["arm"]: entry.row["kind"] for entry in entries}
+    data = joined(
+        dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest),
+        "data not recorded",
+    )
+    found = cells(entries)
+    pictures, undrawn = _pictures(found, data, arm_colours(arms))
+    faults = [entry.fault for entry in entries if entry.fault]
+    unread = dict.fromkeys([*faults, *(why for cell in pictures for why in cell.unread)])
+    title = " against ".join(arms)
+    parts = [
+        html.header(f"resexp · {data}", first_upper(title), lead(entries)),
+        html.section("What was found", *_findings(found, verdicts)),
+        html.section("In numbers", _table(table)),
+        *_drawn(pictures, found, data, arm_colours(arms), undrawn),
+        html.section("What differed between the arms", differed(entries)),
+        html.section("How it was run", html.definitions(how_it_was_run(entries))),
+        html.section("Run it again", html.code(command)),
+    ]
+    if unread:
+        parts.append(html.section("What could not be read", *map(html.paragraph, unread)))
+    parts.append(html.footer(f"Written by resexp {__version__} from comparison.json and the runs' folders."))
+    return html.page(f"{title} on {data}", parts, script=html.SCRIPT), list(unread)
+
+
+def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The verdicts cell by cell, then those that no one cell holds: they span depths."""
+    parts: list[str] = []
+    rest = list(verdicts)
+    for cell in found:
+        own = [verdict for verdict in rest if cell.holds(verdict)]
+        taken = set(map(id, own))
+        rest = [verdict for verdict in rest if id(verdict) not in taken]
+        parts += _under(_words(cell) if cell.name else "", own, cell.entries)
+    across = dict.fromkeys(cell_words(verdict.get("cell") or {}) for verdict in rest)
+    for words in across:
+        own = [verdict for verdict in rest if cell_words(verdict.get("cell") or {}) == words]
+        span = "" if "depth" in (own[0].get("cell") or {}) else "across depths"
+        parts += _under(", ".join(filter(None, (span, words))), own, [])
+    if not parts:
+        return [html.paragraph("Nothing yet: no run has ended.")]
+    return [*parts, html.paragraph(TRANSPORT, kind="note")]
+
+
+def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> list[str]:
+    parts = [
+        html.finding(found.sentence, *found.evidence)
+        for found in headlines(verdicts, [entry.row for entry in entries])
+    ]
+    return [html.subheading(first_upper(heading)), *parts] if parts and heading else parts
+
+
+def _table(table: FinalTable) -> str:
+    caption = "Mean with its 95% interval where there are seeds for one. Gradients and T at step 0."
+    return html.table(table.names, table.texts, caption=caption, numbers=table.numbers, wide=True)
+
+
+def _pictures(found: Sequence[Cell], data: str, colours: Colours) -> tuple[list[CellPictures], list[str]]:
+    """The pictures of as many cells as the page may hold, and the names of the others."""
+    drawn: list[CellPictures] = []
+    for index, cell in enumerate(found):
+        if sum(pictures.size for pictures in drawn) > MAX_SIZE * index / (index + 1):
+            return drawn, [_words(other) for other in found[index:]]
+        drawn.append(cell_pictures(cell, _words(cell), data, colours))
+    return drawn, []
+
+
+def _drawn(
+    pictures: Sequence[CellPictures],
+    found: Sequence[Cell],
+    data: str,
+    colours: Colours,
+    undrawn: Sequence[str],
+) -> Iterator[str]:
+    def all_of(part: str) -> list[str]:
+        return [figure for cell in pictures for figure in getattr(cell, part)]
+
+    if training := all_of("training"):
+        yield html.section("How they learned", html.gallery(training))
+    if depths := _fitting(depth_figures(found, data, colours), MAX_SIZE / 4):
+        yield html.section("Deeper, and then?", html.gallery(depths))
+    if frames := all_of("frames"):
+        steps = sorted({step for cell in pictures for step in cell.steps})
+        heat = [html.paragraph(HEAT), html.gallery(all_of("heat"))]
+        slider = html.slider(steps, "Probed step")
+        yield html.section(
+            "The gradient on its way back", html.paragraph(GRADIENT), slider, html.gallery(frames)
+        )
+        yield html.section("The gradient over the training", *heat)
+    if responses := all_of("responses"):
+        yield html.section("How much each block does", html.paragraph(RESPONSES), html.gallery(responses))
+    if undrawn:
+        names = "; ".join(undrawn)
+        yield html.section(
+            "Not drawn", html.paragraph(f"To keep this page small, without pictures: {names}.")
+        )
+
+
+def _fitting(figures: Iterable[str], size: float) -> list[str]:
+    """The first of the figures, until they have taken so many characters."""
+    kept: list[str] = []
+    for figure in figures:
+        kept.append(figure)
+        if sum(map(len, kept)) > size:
+            break
+    return kept
+
+
+def _words(cell: Cell) -> str:
+    name = {short(key): value for key, value in cell.name.items()}
+    return cell_words(name)
+
+
+def _command(folder: Path) -> str:
+    try:
+        return str(read_json(folder / "manifest.json")["command"])
+    except (RunFolderError, LookupError):
+        return "The command was not recorded."
+
+
+def lead(entries: Sequence[Entry]) -> str:
+    """Return what was done, in one sentence: runs, seeds, nets, steps, data."""
+    rows = [entry.row for entry in entries]
+    count = f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}"
+    configs = [entry.config for entry in entries if entry.config]
+    manifests = [entry.manifest for entry in entries if entry.manifest]
+    arms = {row["arm"] for row in rows}
+    seeds = sorted({len({row["seed"] for row in rows if row["arm"] == arm}) for arm in arms})
+    depths = sorted({row["depth"] for row in rows})
+    parts = [f"depth {joined(depths)}"]
+    if configs:
+        steps = joined(f"{config.optim.steps:,}" for config in configs)
+        batch = joined(config.optim.batch_size for config in configs)
+        parts.append(f"{steps} steps of {batch} images")
+    images = joined(
+        f"{manifest['data']['num_train']:,}" for manifest in manifests if "num_train" in manifest["data"]
+    )
+    data = joined(manifest["data"]["label"] for manifest in manifests)
+    tail = f", trained on {images} images of {data}" if manifests else ""
+    each = "one seed each" if seeds == [1] else f"{joined(seeds)} seeds each"
+    return f"{count}, {each}: {', '.join(parts)}{tail}."
+
+
+def differed(entries: Sequence[Entry]) -> str:
+    """Return, as HTML, the keys in which the arms' configs differ, and nothing else.
+
+    What was varied in every arm alike is no difference between arms.
+    """
+    arms: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.config is not None:
+            arms.setdefault(entry.row["arm"], []).append(entry)
+    keys = dict.fromkeys(key for own in arms.values() for entry in own for key in entry.facts)
+    rows = []
+    for key in keys:
+        values = [joined(dict.fromkeys(_text(entry.fact(key)) for entry in own)) for own in arms.values()]
+        if len(set(values)) > 1:
+            rows.append((key, *values))
+    if not rows:
+        return html.paragraph("Nothing: their configs are the same.")
+    axes = [short(key) for key in varied(entries)]
+    alike = f" Varied in all arms: {joined(axes)}." if axes else ""
+    note = html.paragraph(f"All other keys of the configs are the same.{alike}", kind="note")
+    return html.table(("key", *arms), rows) + note
+
+
+def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
+    """Return what the manifests say of the machine and the data, values that differ side by side."""
+    manifests = [entry.manifest for entry in entries if entry.manifest]
+
+    def of(section: str, *keys: str) -> str:
+        return joined(
+            " ".join(_known(manifest.get(section), key) for key in keys).strip() for manifest in manifests
+        )
+
+    created = sorted(str(manifest["created"])[:16] for manifest in manifests if manifest.get("created"))
+    pairs = [
+        ("data", of("data", "label")),
+        ("training images", of("data", "num_train")),
+        ("test images", of("data", "num_test")),
+        ("classes", of("data", "num_classes")),
+        ("their fingerprint", joined(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests)),
+        ("device", of("execution", "device")),
+        ("devices a run", of("execution", "devices")),
+        ("precision", of("execution", "precision")),
+        ("execution", of("execution", "mode")),
+        ("why", of("execution", "reason")),
+        ("CPU threads", of("execution", "threads")),
+        ("machine", joined(_text(manifest.get("machine", "")) for manifest in manifests)),
+        ("versions", joined(_text(manifest.get("versions", "")) for manifest in manifests)),
+        ("commit", joined(manifest.get("commit") or "not recorded" for manifest in manifests)),
+        ("begun", " to ".join(dict.fromkeys([*created[:1], *created[-1:]])).replace("T", " ")),
+    ]
+    return [(term, text) for term, text in pairs if text]
+
+
+def _known(section: Any, key: str) -> str:
+    return _text(section[key]) if isinstance(section, Mapping) and key in section else ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items())
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "none"}[value]
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)

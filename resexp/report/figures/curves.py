@@ -1,0 +1,98 @@
+"""Training as pictures: loss and error over the steps, and both against depth. All arms in one panel."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from resexp.report.figures.lines import DASHES, Line, draw, legend
+from resexp.report.figures.style import FONT_SIZE, SOFT, panel
+
+
+def loss_panel(
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+) -> Figure:
+    """Draw the training loss (solid) and the test loss (dashed, dots where it was measured) over the steps.
+
+    chance: the loss of guessing, ln K, drawn as a dotted line.
+    """
+    figure, axes = panel()
+    _draw_all(axes, training, test, colours)
+    _dotted(axes, chance, "guessing")
+    _finish(figure, axes, "step", "loss (nats)")
+    return figure
+
+
+def error_panel(
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+) -> Figure:
+    """Draw the training error (solid) and the test error (dashed) over the steps, in percent."""
+    figure, axes = panel()
+    _draw_all(axes, training, test, colours)
+    _dotted(axes, chance, "guessing")
+    _finish(figure, axes, "step", "error (%)")
+    return figure
+
+
+def depth_panel(
+    lines: Sequence[Line],
+    seeds: Mapping[str, Sequence[tuple[float, float]]],
+    stuck: Mapping[str, Sequence[tuple[float, float]]],
+    colours: Mapping[str, str],
+    ylabel: str,
+) -> Figure:
+    """Draw a final number against depth: a line through the means, and a dot (depth, y) a seed.
+
+    stuck: seeds that never left guessing; hollow, and in no mean.
+    """
+    figure, axes = panel()
+    for line in lines:
+        colour = colours[line.arm]
+        axes.plot(line.x, line.middle, color=colour, linewidth=1.8, label=line.label)
+        x, y = zip(*seeds[line.arm], strict=True)
+        axes.plot(x, y, _marker(line.arm, colours), color=colour, markersize=5, markeredgewidth=0, alpha=0.7)
+    for arm, dots in stuck.items():
+        x, y = zip(*dots, strict=True)
+        hollow = {"color": colours[arm], "markerfacecolor": "none", "markersize": 5, "markeredgewidth": 1.2}
+        axes.plot(x, y, _marker(arm, colours), label=f"{arm} (stuck)", **hollow)
+    depths = {depth for dots in (*seeds.values(), *stuck.values()) for depth, _ in dots}
+    axes.set_xticks(sorted(depths))
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    _finish(figure, axes, "depth (weighted layers)", ylabel)
+    return figure
+
+
+def _draw_all(axes: Axes, training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str]) -> None:
+    for line in training:
+        draw(axes, line, colours[line.arm], marker=_marker(line.arm, colours) if len(line.x) < 12 else None)
+    for line in test:
+        draw(axes, line, colours[line.arm], dashed=True, marker=_marker(line.arm, colours))
+    for label, style in (("training", "-"), ("test", DASHES)):
+        axes.plot([], [], color=SOFT, linewidth=1.2, linestyle=style, label=label)
+
+
+def _marker(arm: str, colours: Mapping[str, str]) -> str:
+    """One marker an arm, so that no line is told by its colour alone."""
+    return "os^Dvp"[list(colours).index(arm) % 6]
+
+
+def _dotted(axes: Axes, y: float, text: str) -> None:
+    axes.axhline(y, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
+    axes.annotate(
+        text, (1, y), xycoords=axes.get_yaxis_transform(), xytext=(0, 2), textcoords="offset points",
+        ha="right", va="bottom", fontsize=FONT_SIZE - 1, color=SOFT,
+    )  # fmt: skip
+
+
+def _finish(figure: Figure, axes: Axes, xlabel: str, ylabel: str) -> None:
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    if xlabel == "step":
+        _, right = axes.get_xlim()
+        axes.set_xlim(-0.04 * right, right)  # from the beginning, where only the end was evaluated, too
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    legend(figure, axes)

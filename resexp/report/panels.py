@@ -1,0 +1,209 @@
+"""The pictures of one cell of a comparison: all arms in one plot, each picture with its words."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
+from resexp.report.figures.curves import error_panel, loss_panel
+from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
+from resexp.report.figures.lines import Line, line
+from resexp.report.figures.svg import to_svg
+from resexp.report.html import figure
+
+Colours = Mapping[str, str]
+MAX_POINTS = 120
+"""Of a line in a frame: a net of a thousand layers needs no more."""
+
+
+@dataclass(frozen=True)
+class CellPictures:
+    """Figures as HTML. frames shows the profile at steps[0] until a slider asks for another of steps."""
+
+    training: list[str]
+    frames: list[str]
+    steps: list[int]
+    heat: list[str]
+    responses: list[str]
+    unread: list[str]
+
+    @property
+    def size(self) -> int:
+        """In characters."""
+        return sum(
+            len(text) for part in (self.training, self.frames, self.heat, self.responses) for text in part
+        )
+
+
+def cell_pictures(cell: Cell, words: str, data: str, colours: Colours) -> CellPictures:
+    """Draw one cell. words: what it is called; data: what was trained on; both are said at each figure."""
+    read: list[tuple[Entry, Curves]] = []
+    unread: list[str] = []
+    for entry in cell.entries:
+        curves = read_curves(entry)
+        if isinstance(curves, str):
+            unread.append(curves)
+        else:
+            read.append((entry, curves))
+    about = " · ".join(filter(None, (words, data)))
+    steps, frames = _frames(read, about, colours)
+    return CellPictures(
+        training=list(_training(read, about, colours)),
+        frames=frames,
+        steps=steps,
+        heat=list(_heat(read, steps, about)),
+        responses=list(_responses(read, about, colours)),
+        unread=unread,
+    )
+
+
+def lines_of(
+    read: Sequence[tuple[Entry, Curves]], pick: Callable[[Curves], Curve], *, geometric: bool = False
+) -> list[Line]:
+    """Return one line with a band for each arm, and one thin line for each seed that must not be averaged.
+
+    Those are the seeds that diverged, got stuck or have not ended, as long as there are others in their arm.
+    """
+    lines: list[Line | None] = []
+    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
+        own = [(entry.row["fate"], pick(curves)) for entry, curves in read if entry.row["arm"] == arm]
+        fates = [fate for fate, _ in own]
+        main = "finished" if "finished" in fates else fates[0]
+        label = arm if main == "finished" else f"{arm} ({main})"
+        lines.append(line(arm, label, [curve for fate, curve in own if fate == main], geometric=geometric))
+        for fate in dict.fromkeys(fates):
+            apart = [curve for own_fate, curve in own if own_fate == fate] if fate != main else []
+            for index, curve in enumerate(apart):
+                label = f"{arm}: {len(apart)} of {len(own)} {fate}" if index == 0 else "_hidden"
+                lines.append(line(arm, label, [curve], geometric=geometric, singly=True))
+    return [found for found in lines if found is not None]
+
+
+def smoothed(curve: Curve) -> Curve:
+    """Return the curve as means over a twentieth of its points: the noise of single batches hides the course.
+
+    Each mean stands at the middle of its window, so that nothing is moved in time.
+    """
+    width = len(curve) // 20
+    if width < 2:
+        return curve
+    x, y = np.array(list(curve)), np.array(list(curve.values()), dtype=np.float64)
+    means = np.convolve(y, np.ones(width) / width, mode="valid")
+    middles = x[(width - 1) // 2 :][: len(means)]
+    return dict(zip(middles.tolist(), means.tolist(), strict=True))
+
+
+def seeds_words(lines: Sequence[Line]) -> str:
+    """Return how many seeds stand behind the lines: 'one seed', 'n = 5 seeds an arm'."""
+    counts = {line.arm: line.n for line in lines if not line.singly}
+    if set(counts.values()) <= {1}:
+        return "one seed"
+    if len(set(counts.values())) == 1:
+        return f"n = {next(iter(counts.values()))} seeds an arm; the band spans them"
+    return "seeds: " + ", ".join(f"{arm} {n}" for arm, n in counts.items()) + "; the band spans them"
+
+
+def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+    classes = next((entry.manifest["data"]["num_classes"] for entry, _ in read if entry.manifest), 0)
+    training = lines_of(read, lambda curves: smoothed(curves.loss))
+    if training:
+        test = lines_of(read, lambda curves: curves.test_loss)
+        picture = loss_panel(training, _unnamed(test), colours, chance=math.log(classes))
+        text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
+        means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
+        note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
+        yield figure(to_svg(picture, f"{about}. {text}"), "Loss.", note)
+    test = lines_of(read, lambda curves: curves.test_error)
+    if test:
+        training = lines_of(read, lambda curves: curves.train_error)
+        picture = error_panel(training, _unnamed(test), colours, chance=100 * (1 - 1 / classes))
+        courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
+        text = f"Error against step, in percent. {courses}"
+        yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
+
+
+def _frames(
+    read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
+) -> tuple[list[int], list[str]]:
+    measured = [(entry, curves) for entry, curves in read if curves.transport]
+    steps = sorted(set.union(*(set(curves.transport) for _, curves in measured))) if measured else []
+    frames = {step: [_thinned(line) for line in _profile(measured, step)] for step in steps}
+    frames = {step: lines for step, lines in frames.items() if lines}
+    if not frames:
+        return [], []
+    first = next(iter(frames))
+    ends = "; ".join(f"{line.label} {line.middle[0]:.2g}" for line in frames[first])
+    text = (
+        f"Size of dE/dx against layer, in units of the last block's, at step {first}. "
+        f"At the stem: {ends}. The slider shows the other probed steps."
+    )
+    caption = f"{about} · {seeds_words(frames[first])}."
+    return list(frames), [
+        figure(to_svg(frames_panel(frames, colours), f"{about}. {text}"), "Gradient by layer.", caption)
+    ]
+
+
+def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
+    grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
+    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
+        own = [(entry, curves) for entry, curves in read if entry.row["arm"] == arm]
+        columns = {step: found[0] for step in steps if (found := _profile(own, step))}
+        if columns:
+            # A layer that was not finite at some step has no size there, and stays blank.
+            layers = np.unique(np.concatenate([column.x for column in columns.values()]))
+            sizes = np.full((len(layers), len(columns)), np.nan)
+            for k, column in enumerate(columns.values()):
+                sizes[np.searchsorted(layers, column.x), k] = column.middle
+            with np.errstate(divide="ignore"):
+                grids[arm] = next(iter(columns.values())), list(columns), layers, np.log10(sizes)
+    finite = [np.abs(grid[np.isfinite(grid)]).max(initial=0.0) for *_, grid in grids.values()]
+    limit = max(1.0, math.ceil(max(finite, default=0.0)))
+    for arm, (first, probed, layers, grid) in grids.items():
+        picture = heat_panel(layers, probed, grid, limit=limit)
+        text = (
+            f"{arm}: size of dE/dx by layer and step, in units of the last block's. At the stem "
+            f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."
+        )
+        seeds = "one seed" if first.n == 1 else f"geometric mean of {first.n} seeds"
+        yield figure(to_svg(picture, f"{about}. {text}"), f"{arm}.", f"{about} · {seeds}.")
+
+
+def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+    lines = [_thinned(line) for line in lines_of(read, lambda curves: curves.responses)]
+    if lines:
+        text = "Standard deviation of each block's response R(x) at the last probe. " + "; ".join(
+            f"{line.label}: mean {line.middle.mean():.3g}" for line in lines
+        )
+        picture = responses_panel(lines, colours)
+        yield figure(to_svg(picture, f"{about}. {text}."), "Responses.", f"{about} · {seeds_words(lines)}.")
+
+
+def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:
+    """One line an arm, of all seeds that were probed then: like T, whether they learned or not."""
+    arms: dict[str, list[Curve]] = {}
+    for entry, curves in read:
+        arms.setdefault(entry.row["arm"], []).append(curves.transport.get(step, {}))
+    lines = (line(arm, arm, profiles, geometric=True) for arm, profiles in arms.items())
+    return [found for found in lines if found is not None]
+
+
+def _thinned(line: Line) -> Line:
+    every = math.ceil(len(line.x) / MAX_POINTS)
+    kept = sorted({*range(0, len(line.x), every), len(line.x) - 1})
+    return replace(line, x=line.x[kept], middle=line.middle[kept], low=line.low[kept], high=line.high[kept])
+
+
+def _unnamed(lines: Sequence[Line]) -> list[Line]:
+    """The same lines, left out of the legend: their arm stands there already."""
+    return [replace(one, label="_hidden") for one in lines]
+
+
+def _course(lines: Sequence[Line], what: str) -> str:
+    ends = ((line, *(f"{line.middle[end]:.3g} at step {line.x[end]:g}" for end in (0, -1))) for line in lines)
+    return " ".join(
+        f"{line.label}: {what} {first}, {last}."
+        for line, first, last in ends
+        if not line.label.startswith("_")
+    )

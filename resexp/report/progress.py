@@ -1,0 +1,166 @@
+"""How far runs are: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+LINE_EVERY_SECONDS = 5.0
+MAX_BARS = 12
+"""Runs that a terminal shows at once: beyond it, those that are over make room."""
+Message = tuple[Any, ...]
+"""A method of Display, and what it is called with; picklable."""
+
+
+class Reading(Protocol):
+    """What a run reports between spans."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def images_per_second(self) -> float | None: ...
+
+
+class Fraction:
+    """A reading of work that has no steps of its own: how much of it is done, in percent."""
+
+    steps = 100
+    loss = None
+    images_per_second = None
+
+    def __init__(self, done: float) -> None:
+        self.step = int(100 * done)
+
+
+class Display(Protocol):
+    """Shows readings of runs by their label."""
+
+    def update(self, label: str, reading: Reading) -> None: ...
+    def say(self, line: str) -> None: ...
+
+
+class Dashboard(Display, Protocol):
+    """Shows many runs, and how many of them are over."""
+
+    def expect(self, num_runs: int) -> None: ...
+    def over(self, label: str) -> None: ...
+
+
+class Bars:
+    """One bar per run on a terminal, and one for all of them where several are expected."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._all = progress.add_task("all runs", total=None, figures="", visible=False)
+        self._tasks: dict[str, TaskID] = {}
+        self._over: deque[str] = deque()
+
+    def update(self, label: str, reading: Reading) -> None:
+        if label not in self._tasks:
+            self._tasks[label] = self._progress.add_task(label, total=reading.steps, figures="")
+            self._make_room()
+        self._progress.update(self._tasks[label], completed=reading.step, figures=figures(reading))
+
+    def expect(self, num_runs: int) -> None:
+        self._progress.update(self._all, total=num_runs, visible=num_runs > 1)
+
+    def over(self, label: str) -> None:
+        self._progress.advance(self._all)
+        if label in self._tasks:
+            self._over.append(label)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        while len(self._tasks) > MAX_BARS and self._over:
+            self._progress.remove_task(self._tasks.pop(self._over.popleft()))
+
+    def say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class PlainLines:
+    """A line per run every few seconds, and at its end."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._last: dict[str, float] = {}
+        self._num_over, self._num_runs = 0, 0
+        self._counted = time.monotonic()
+
+    def update(self, label: str, reading: Reading) -> None:
+        now = time.monotonic()
+        due = now - self._last.setdefault(label, now) >= LINE_EVERY_SECONDS
+        if due or reading.step == reading.steps:
+            self._last[label] = now
+            self.say(f"{label}  step {reading.step}/{reading.steps}  {figures(reading)}")
+
+    def expect(self, num_runs: int) -> None:
+        self._num_runs = num_runs
+
+    def over(self, label: str) -> None:
+        self._last.pop(label, None)
+        self._num_over += 1
+        now = time.monotonic()
+        if self._num_runs > 1 and (
+            now - self._counted >= LINE_EVERY_SECONDS or self._num_over == self._num_runs
+        ):
+            self._counted = now
+            self.say(f"{self._num_over} of {self._num_runs} runs are over")
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def figures(reading: Reading) -> str:
+    """Loss and speed, as far as they are known."""
+    parts = []
+    if reading.loss is not None:
+        parts.append(f"loss {reading.loss:.3f}")
+    if reading.images_per_second is not None:
+        parts.append(f"{reading.images_per_second:,.0f} images/s")
+    return "  ".join(parts)
+
+
+@contextmanager
+def display() -> Iterator[Dashboard]:
+    """Yield the display that suits where stderr goes."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainLines(console)
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}", markup=False),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield Bars(progress)
+
+
+class Relay:
+    """A display that sends what it is told somewhere else."""
+
+    def __init__(self, send: Callable[[Message], None]) -> None:
+        self._send = send
+
+    def update(self, label: str, reading: Reading) -> None:
+        self._send(("update", label, reading))
+
+    def say(self, line: str) -> None:
+        self._send(("say", line))
+
+
+def pass_on(message: Message, show: Display) -> None:
+    """Show what a relay has sent."""
+    what, *content = message
+    {"update": show.update, "say": show.say}[what](*content)

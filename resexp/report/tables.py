@@ -1,0 +1,282 @@
+"""Tables of runs and comparisons: rich, CSV, Markdown, LaTeX. Names that come in are escaped."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from rich.markup import escape
+from rich.table import Table
+
+from resexp.analysis.cells import DEPTH, INIT, NORM, short
+from resexp.analysis.gradient_ratio import transport
+from resexp.analysis.statistics import mean_estimate
+from resexp.errors import RunFolderError
+from resexp.records.run import Run
+from resexp.report.comparison_data import Entry, read_comparison, varied
+from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
+
+Row = Mapping[str, Any]
+
+
+class Column(NamedTuple):
+    """A column of the final table: its heading, how a row reads in it, whether that is a number."""
+
+    name: str
+    text: Callable[[Row], str]
+    number: bool = True
+
+
+class FinalTable(NamedTuple):
+    """One row an arm and cell. rows: full precision, None for what is not there. texts: as people read it."""
+
+    rows: list[Row]
+    columns: list[Column]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def numbers(self) -> list[str]:
+        return [column.name for column in self.columns if column.number]
+
+    @property
+    def texts(self) -> list[list[str]]:
+        return [[column.text(row) for column in self.columns] for row in self.rows]
+
+
+def final_table(entries: Sequence[Entry]) -> FinalTable:
+    """Return the table of a comparison: a mean with its 95% t interval where there are seeds for one.
+
+    Diverged, stuck and unfinished seeds are counted and never averaged. Of the axes, depth is always shown,
+    every other one where it varies.
+    """
+    axes = _axes(entries)
+
+    def place(entry: Entry) -> tuple[Any, ...]:
+        return (entry.row["arm"], *(repr(entry.fact(axis)) for axis in axes))
+
+    first = {place(entry): index for index, entry in reversed(list(enumerate(entries)))}
+    groups = groupby(sorted(entries, key=lambda entry: first[place(entry)]), key=place)
+    rows = []
+    for _, members in groups:
+        group = list(members)
+        where = {short(axis): group[0].fact(axis) for axis in axes}
+        rows.append({"arm": group[0].row["arm"], **where, **_scores(group)})
+    named = [Column(short(axis), _plain(short(axis)), axis == DEPTH) for axis in axes]
+    return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
+
+
+def comparison_table(folder: Path) -> Table:
+    """Return the final table of a comparison's folder for the terminal."""
+    entries, _ = read_comparison(folder)
+    table = final_table(entries)
+    return _rich(table.names, table.texts, table.numbers)
+
+
+def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return what `resexp runs` tells of each run."""
+    rows = []
+    for run in runs:
+        model, result = run.config.model, run.result or {}
+        try:
+            data, speed = run.manifest["data"]["label"], run.images_per_second
+        except (RunFolderError, LookupError, TypeError):
+            data, speed = None, None
+        rows.append(
+            {
+                "folder": str(run.folder),
+                "status": run.status,
+                "arm": model.kind,
+                "depth": model.depth,
+                "norm": model.norm,
+                "seed": run.config.seed,
+                "data": data,
+                "steps": run.config.optim.steps,
+                "final_loss": result.get("final_loss"),
+                "test_accuracy": result.get("test_accuracy"),
+                "images_per_second": speed,
+            }
+        )
+    return rows
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """Return the runs as a table for the terminal."""
+    columns = {
+        "folder": str,
+        "status": str,
+        "arm": str,
+        "depth": str,
+        "norm": str,
+        "seed": str,
+        "data": str,
+        "steps": lambda value: f"{value:,}",
+        "final_loss": three_decimals,
+        "test_accuracy": percent,
+        "images_per_second": thousands,
+    }
+    texts = [[or_nothing(columns[key], row[key]) for key in columns] for row in run_rows(runs)]
+    numbers = ["depth", "seed", "steps", "final_loss", "test_accuracy", "images_per_second"]
+    names = [key.replace("_per_", "/").replace("/second", "/s").replace("_", " ") for key in columns]
+    numbers = [name for name, key in zip(names, columns, strict=True) if key in numbers]
+    return _rich(names, texts, numbers)
+
+
+def plain_table(rows: Sequence[Row]) -> Table:
+    """Return rows of text, whose keys are the columns, as a table for the terminal."""
+    columns = list(rows[0]) if rows else []
+    return _rich(columns, [[str(row[column]) for column in columns] for row in rows])
+
+
+def _axes(entries: Sequence[Entry]) -> list[str]:
+    """Depth, whatever makes the cells, and norm and init also where only the arms differ in them."""
+    axes = dict.fromkeys([DEPTH, *varied(entries)])
+    differing = [key for key in (NORM, INIT) if len({entry.fact(key) for entry in entries}) > 1]
+    return list(dict.fromkeys([*axes, *differing]))
+
+
+def _scores(group: Sequence[Entry]) -> dict[str, Any]:
+    rows = [entry.row for entry in group]
+    fates = [row["fate"] for row in rows]
+    all_stuck = set(fates) == {"stuck"}
+    scored = rows if all_stuck else [row for row in rows if row["fate"] == "finished"]
+    score = _range if all_stuck else _mean
+    found = transport([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
+    low, high = found.interval or (None, None)
+    speeds = [entry.speed for entry in group if entry.speed is not None]
+    return {
+        "seeds": len(rows),
+        **{fate: fates.count(fate) for fate in ("stuck", "diverged", "unfinished")},
+        "parameters": rows[0].get("parameters"),
+        **score("final_loss", scored),
+        **score("test_accuracy", scored),
+        "gradient_first": _geometric_mean([row.get("gradient_first") for row in rows]),
+        "gradient_last": _geometric_mean([row.get("gradient_last") for row in rows]),
+        "transport": 0.0 if found.n and found.underflows == found.n else found.ratio,
+        "transport_low": low,
+        "transport_high": high,
+        "gradient_word": found.word,
+        "images_per_second": median(speeds) if speeds else None,
+    }
+
+
+def _mean(key: str, rows: Sequence[Row]) -> dict[str, float | None]:
+    estimate = mean_estimate([row[key] for row in rows if row.get(key) is not None])
+    low, high = estimate.interval or (None, None)
+    return {key: estimate.mean, f"{key}_low": low, f"{key}_high": high}
+
+
+def _range(key: str, rows: Sequence[Row]) -> dict[str, float | None]:
+    """Where no seed ever left guessing there is no mean, and no interval: this is where they sit."""
+    known = [row[key] for row in rows if row.get(key) is not None]
+    return {key: None, f"{key}_low": min(known, default=None), f"{key}_high": max(known, default=None)}
+
+
+def _geometric_mean(values: Sequence[float | None]) -> float | None:
+    """Over seeds; exactly 0 as soon as one of them underflowed, which no mean may hide."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    product = 1.0
+    for value in known:
+        product *= value ** (1 / len(known))
+    return product
+
+
+def _plain(key: str) -> Callable[[Row], str]:
+    return lambda row: or_nothing(str, row[key])
+
+
+def _seeds(row: Row) -> str:
+    fates = [f"{row[fate]} {fate}" for fate in ("stuck", "diverged", "unfinished") if row[fate]]
+    return f"{row['seeds']}" + (f" ({', '.join(fates)})" if fates else "")
+
+
+def _with_interval(key: str, text: Callable[[float], str]) -> Callable[[Row], str]:
+    def read(row: Row) -> str:
+        mean, low, high = (
+            None if row[name] is None else text(row[name]) for name in (key, f"{key}_low", f"{key}_high")
+        )
+        if mean is not None:
+            return mean if low is None else f"{mean} [{low}, {high}]"
+        if low is None:
+            return NOTHING
+        return low if low == high else f"{low} to {high}"
+
+    return read
+
+
+def _gradients(row: Row) -> str:
+    return f"{or_nothing(scientific, row['gradient_first'])} / {or_nothing(scientific, row['gradient_last'])}"
+
+
+def _transport(row: Row) -> str:
+    if row["transport"] is None:
+        return NOTHING
+    return f"{scientific(row['transport'])} {row['gradient_word']}"
+
+
+def _rich(names: Sequence[str], texts: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name, *column in zip(names, *texts, strict=True):
+        word = max(map(len, " ".join([name, *column]).split()))  # a narrow terminal folds between words
+        justify = "right" if name in numbers else "left"
+        table.add_column(escape(name), justify=justify, overflow="fold", min_width=min(word, 40))
+    for line in texts:
+        table.add_row(*map(escape, line))
+    return table
+
+
+COLUMNS = [
+    Column("seeds", _seeds),
+    Column("parameters", lambda row: or_nothing(thousands, row["parameters"])),
+    Column("final loss", _with_interval("final_loss", three_decimals)),
+    Column("test accuracy", _with_interval("test_accuracy", percent)),
+    Column("gradient first / last", _gradients),
+    Column("T", _transport),
+    Column("images/s", lambda row: or_nothing(thousands, row["images_per_second"])),
+]
+
+
+def to_csv(table: FinalTable) -> str:
+    """Return the rows for machines: full precision, nothing where there is nothing."""
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else ["arm"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table.rows)
+    return file.getvalue()
+
+
+def to_markdown(table: FinalTable) -> str:
+    """Return the table as GitHub's Markdown."""
+    numbers = table.numbers
+    rule = ["---:" if name in numbers else "---" for name in table.names]
+    lines = [[_markdown(text) for text in line] for line in (table.names, *table.texts)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))
+
+
+def to_latex(table: FinalTable) -> str:
+    """Return the table as a LaTeX tabular that needs no package."""
+    shape = "".join("r" if name in table.numbers else "l" for name in table.names)
+    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (table.names, *table.texts)]
+    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:], r"\hline"])
+    return f"\\begin{{tabular}}{{{shape}}}\n{body}\n\\end{{tabular}}\n"
+
+
+def _markdown(text: str) -> str:
+    # No newline may end the row, no bar the cell; the rest is what Markdown or HTML would take for its own.
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+
+
+LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--"}
+LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))

@@ -1,0 +1,161 @@
+"""Terminal output: results as a table, then sentences."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from resexp.analysis.cells import short
+from resexp.report.formatting import NOTHING, duration, measured, scientific
+from resexp.report.tables import plain_table
+
+TABLE_WIDTH = 120
+"""Columns a table gets at least: one that a narrow terminal cuts off would mislead, so it wraps instead."""
+NUM_SHOWN = 4
+"""Measurements of a claim in the table: its first ones, which its answer rests on. The page has them all."""
+COUNTS = ("runs", "there_already", "steps", "seconds")
+Row = Mapping[str, Any]
+ALWAYS = ("depth", "kind")
+IF_VARIED = (
+    "norm", "init", "activation", "order", "width", "convs_per_block", "shortcut", "branch_scale",
+    "shortcut_scale", "learn_branch_scale",
+)  # fmt: skip
+"""A column each where the nets differ, else words under the table."""
+IN_WORDS = ("norm", "init", "activation", "order")
+FIXED = ("T", "factor a layer", "theory")
+NUMBERS = ("depth", "width", "T", "theory", "1e±3")
+
+
+def show(table: Table, *sentences: str) -> None:
+    """Print on stdout."""
+    if table.columns:
+        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
+    console = Console(highlight=False)
+    for sentence in sentences:
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the table of these finding.json documents."""
+    table = Table("claim", "measured, mean [95% interval]", "answer", show_lines=True)
+    for document in documents:
+        lines = Text()
+        for measurement in document["measurements"][:NUM_SHOWN]:
+            seeds = f", n = {measurement['n']}" if measurement["n"] else ""
+            lines.append(f"{measurement['what']}: {measured(measurement)}{seeds}\n")
+        lines.rstrip()
+        claim = Text.assemble((document["name"], "bold"), "\n", document["claim"])
+        table.add_row(claim, lines, document["answer"])
+    return table
+
+
+def forecast_table(document: Mapping[str, Any]) -> Table:
+    """Return one line a cell: its runs, those that are there already, the steps left, the time they take."""
+    rows = []
+    for cell in document["cells"]:
+        axes = {short(key): value for key, value in cell.items() if key not in COUNTS}
+        counts = {
+            "runs": cell["runs"],
+            "there already": cell["there_already"],
+            "steps left": f"{cell['steps']:,}",
+        }
+        rows.append({**axes, **counts, "time": duration(cell["seconds"])})
+    return plain_table(rows)
+
+
+def forecast_notes(document: Mapping[str, Any]) -> list[str]:
+    """Return the sums, and what the time was measured on."""
+    lines = []
+    if document["recorded"]:
+        lines.append(f"{document['recorded']} finished runs take part as they are.")
+    if not document["cells"]:
+        return [*lines, f"{document['folder']}: nothing to train."]
+    runs, there, steps = document["runs"], document["there_already"], document["steps"]
+    time = duration(document["seconds"])
+    lines.append(
+        f"{document['folder']}: {runs} runs, {there} of them there already; {steps:,} steps left, "
+        f"about {time} one after the other. Nothing was trained."
+    )
+    if execution := document.get("execution"):
+        how = f"{execution['device']}, {execution['precision']}, {execution['threads']} threads"
+        compiled = "compiled" in execution["mode"]
+        apart = "; the runs would be compiled, the measurement was not" if compiled else ""
+        lines.append(
+            f"Time from a step, a probe and an evaluation of each net, the best of three here: {how}{apart}."
+        )
+    return lines
+
+
+def gradients_table(document: Row) -> Table:
+    """Return one line a kind of net: T, the factor a layer with its 95% interval, theory's factor, the word.
+
+    The last column is the depth at which 1e-3 or 1e3 is passed. 80 columns suffice for three axes.
+    """
+    rows = document["rows"]
+    keys = [*ALWAYS, *(key for key in IF_VARIED if _varied(key, rows))]
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in [
+        *(key.replace("_", " ") for key in keys),
+        "T",
+        "factor a layer",
+        "theory",
+        "word",
+        "1e±3",
+    ]:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in FIXED)
+    for row in rows:
+        table.add_row(*(escape(str(row[key])) for key in keys), *_texts(row))
+    return table
+
+
+def _varied(key: str, rows: Sequence[Row]) -> bool:
+    return len({row[key] for row in rows}) > 1
+
+
+def notes(document: Row) -> list[str]:
+    """Return what has to be said under the table, a line each."""
+    rows = document["rows"]
+    seeds = len(rows[0]["seeds"])
+    shared = [f"{key} {rows[0][key]}" for key in IN_WORDS if not _varied(key, rows)]
+    lines = [
+        *([f"All nets: {', '.join(shared)}."] if shared else []),
+        f"T: size of dE/dx at the stem's output over that at the last block's. n = {seeds} "
+        f"{'seed' if seeds == 1 else 'seeds'}, {document['images']} images of {document['data']['label']}, "
+        f"{document['precision']}, no training. 1e±3: the depth at which T passes 0.001 or 1000.",
+    ]
+    underflows = sum(row["underflows"] for row in rows)
+    if underflows:
+        lines.append(f"underflow: an exact zero, below what float64 holds ({underflows} measurements).")
+    elif any(row["below_float32"] for row in rows):
+        lines.append("* below what float32 holds: in training this gradient is an exact zero, an underflow.")
+    lines += sorted({row["predicted_by"] for row in rows if row["predicted"] is None})
+    return lines
+
+
+def _texts(row: Row) -> list[str]:
+    ratio = (
+        scientific(row["ratio"])
+        if row["ratio"] is not None
+        else "underflow"
+        if row["underflows"]
+        else NOTHING
+    )
+    return [
+        ratio + ("*" if row["below_float32"] else ""),
+        _factor(row["factor"], row["interval"]),
+        NOTHING if row["predicted"] is None else f"{row['predicted']:.3f}",
+        row["verdict"],
+        str(row["depth_passed"] or NOTHING),
+    ]
+
+
+def _factor(factor: float | None, interval: Sequence[float | None] | None) -> str:
+    if factor is None:
+        return NOTHING
+    if interval is None:
+        return f"{factor:.3f}"
+    low, high = ("∞" if bound is None else f"{bound:.3f}" for bound in interval)
+    return f"{factor:.3f} [{low}, {high}]"

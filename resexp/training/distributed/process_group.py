@@ -1,0 +1,220 @@
+"""Several ranks that train one net: torch's process group, and all that they say to each other.
+
+Every method is called by all ranks at the same place, or by none. With one rank each is the identity.
+"""
+
+import io
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.distributed import Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
+
+from resexp.data.batches import Draw
+from resexp.errors import Exit, Interrupted, ResourceError, Terminated
+from resexp.signals import SIGNALS, Stop
+from resexp.training.distributed.rank import Place
+from resexp.training.step import Readings
+
+CPU = torch.device("cpu")
+Forward = Callable[[Tensor], Tensor]
+TIMEOUT = timedelta(minutes=30)
+"""For a rank that falls silent without closing its connections, and for rank 0's longest evaluation. One that
+is killed closes them, and the others know at once."""
+WATCH_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Group:
+    """The ranks as seen from the one at `place`."""
+
+    place: Place
+
+    def slice(self, chance: Draw) -> Draw:
+        """Return this rank's part of a draw: the parts, in the order of their ranks, are the whole draw."""
+        return Draw(*(table.chunk(self.place.size)[self.place.rank] for table in chance))
+
+    def across(self, net: Forward) -> Forward:
+        """Return the net whose backward pass leaves the mean of all ranks' gradients in the parameters."""
+        if self.place.size == 1:
+            return net
+        assert isinstance(net, nn.Module)  # a compiled one is, whatever torch.compile's type says
+        return nn.parallel.DistributedDataParallel(net)
+
+    def rehearse(self, forward: Forward, net: nn.Module, batch: Sequence[int]) -> None:
+        """Let `across` learn in which order gradients arrive; nothing in `net` changes.
+
+        From then on it sums them in another arrangement. Were that to happen after the first step, a run that
+        is resumed would differ from one that is not, in the last bits, with three ranks or more.
+        """
+        if self.place.size == 1:
+            return
+        num, *shape = batch
+        images = torch.zeros(num // self.place.size, *shape, device=next(net.parameters()).device)
+        buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+        for _ in range(2):  # it rearranges at the second
+            forward(images.contiguous(memory_format=torch.channels_last)).sum().backward()
+        net.zero_grad(set_to_none=True)
+        for name, buffer in net.named_buffers():
+            buffer.copy_(buffers[name])
+
+    def share(self, value: Any = None) -> Any:
+        """Return rank 0's value on every rank; there its tensors lie on the CPU."""
+        if self.place.size == 1:
+            return value
+        parcel = io.BytesIO()
+        torch.save(value, parcel)
+        box = [parcel.getvalue()]
+        distributed.broadcast_object_list(box, src=0, device=CPU)
+        if self.place.rank == 0:
+            return value
+        return torch.load(io.BytesIO(box[0]), map_location=CPU, weights_only=False)  # from our own rank 0
+
+    def mean(self, readings: Readings) -> Readings:
+        """Return the readings of the whole batch from those of the slices: gradients are means already.
+
+        Gathered and added here: a sum made on the way depends on how many steps are reduced together, and so
+        on interruptions.
+        """
+        if self.place.size == 1:
+            return readings
+        losses = [torch.empty_like(readings.loss) for _ in range(self.place.size)]
+        distributed.all_gather(losses, readings.loss)
+        return readings._replace(loss=torch.stack(losses).double().mean(0).float())
+
+    def heed(self, stop: Stop) -> Callable[[], bool]:
+        """Return the question, asked after each step, whether any rank was told to stop.
+
+        It also finds, within a step, that a rank is gone, while a GPU would wait for it much longer.
+        """
+        if self.place.size == 1:
+            return stop
+
+        def asked() -> bool:
+            number = torch.tensor((stop.signal or 0) if stop() else 0)
+            distributed.all_reduce(number, distributed.ReduceOp.MAX)
+            stop.elsewhere = int(number) or None
+            return stop.elsewhere is not None
+
+        return asked
+
+    @contextmanager
+    def leading(self) -> Iterator[None]:
+        """On rank 0, around all steps: tell the others, at an end between steps, how they shall end.
+
+        At any other end this process's connections close, and that tells them.
+        """
+        try:
+            yield
+        except (Interrupted, Terminated) as end:
+            self.share(-end.code)
+            raise
+        self.share(-Exit.DONE)
+
+
+def synchronised(net: nn.Module) -> nn.Module:
+    """Return a net whose batch norms take their statistics over all ranks; on GPUs only.
+
+    Its tensors are those of `net`, which itself stays as it is: rank 0 looks at it alone.
+    """
+    own = {id(tensor): tensor for tensor in (*net.parameters(), *net.buffers())}
+    twin = nn.SyncBatchNorm.convert_sync_batchnorm(deepcopy(net, own))
+    for module in twin.modules():
+        if isinstance(module, nn.SyncBatchNorm) and module.running_mean is not None:
+            # It insists on counting batches; the net itself does without.
+            module.num_batches_tracked = torch.zeros((), dtype=torch.int64, device=module.running_mean.device)
+    return twin
+
+
+ALONE = Group(Place())
+
+
+class Unsaid(ResourceError):  # noqa: N818 not what went wrong
+    """This rank ends because another one did, which has said why."""
+
+
+@contextmanager
+def joined(here: Place, label: str = "") -> Iterator[Group]:
+    """Join the other ranks, for the block; `label` is what rank 0 calls the run.
+
+    Raises, where another rank is gone, ResourceError (exit 6) on the first rank that fails, and Unsaid on the
+    others: one failure is one line, whoever has it.
+    """
+    if here.size == 1:
+        yield ALONE
+        return
+    with _ended_by_signals():
+        store, group = _join(here)
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    try:
+        label = group.share(label)
+        yield group
+    except (Interrupted, Terminated):
+        raise
+    except Exception as error:
+        first = _first_to_fail(store)
+        # How this rank ends is settled; torchrun, which has seen the other one end, would end it otherwise.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if not first:
+            raise Unsaid from error
+        if not _lost(error):
+            raise
+        why = re.sub(r"^(\[[^]]*\] )+|\. .*$", "", str(error).strip().splitlines()[0])
+        raise ResourceError(
+            f"{label}: one of the {here.size} ranks is gone ({why}); "
+            "add --resume auto to go on from the last checkpoint"
+        ) from error
+    distributed.destroy_process_group()
+
+
+def _join(here: Place) -> tuple[Store, Group]:
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
+    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    distributed.init_process_group(
+        "cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT
+    )
+    return store, Group(here)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """A signal ends the process at once: Python's handlers wait for torch, and torch for another rank."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_with(parent: int) -> None:
+    """Stop as on SIGTERM when torchrun is gone: ranks are in sessions of their own and would go on."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _first_to_fail(store: Store) -> bool:
+    try:
+        return store.add("resexp/failed", 1) == 1
+    except RuntimeError:  # its host is gone as well
+        return True
+
+
+def _lost(error: Exception) -> bool:
+    """Whether an error means that another rank is gone; gloo's own errors have no type."""
+    return isinstance(error, distributed.DistError) or (
+        isinstance(error, RuntimeError) and "gloo" in str(error)
+    )

@@ -1,0 +1,128 @@
+"""Readings become rows: what is recorded of each step, whatever the spans and interruptions."""
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resexp.config import Config
+from resexp.records.jsonl import EMPTY, Lines
+from resexp.records.run import read_lines
+from resexp.tensorboard.writer import Board
+from resexp.training.evaluation import Scores
+from resexp.training.lr_schedule import learning_rate
+from resexp.training.step import Readings
+
+
+class Journal:
+    """Writes metrics.jsonl, profile.jsonl and the TensorBoard events of one run.
+
+    `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
+    digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
+    on validation images with its step. `data` is what TensorBoard calls the images.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        layers: Sequence[str],
+        state: Mapping[str, Any] | None,
+        *,
+        data: str,
+    ) -> None:
+        self.config = config
+        self.layers = layers
+        state = state or {"losses": [], "low": [], "high": [], "best": [-1, -1.0], "marks": {}}
+        self.losses: list[float] = list(state["losses"])
+        self._low = np.array(state["low"], dtype=float)
+        self._high = np.array(state["high"], dtype=float)
+        self.best_step, self._best = state["best"]
+        self._files = ExitStack()
+        with ExitStack() as opened:
+            self._metrics, self._profile = (
+                opened.enter_context(Lines(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
+                for name in ("metrics", "profile")
+            )
+            self._board = Board(folder, config, layers, data=data, purge_step=len(self.losses))
+            opened.callback(self._board.close)
+            self._files = opened.pop_all()
+        self._draw_again(len(self.losses))
+
+    def _draw_again(self, step: int) -> None:
+        """Draw what was measured at `step` before its checkpoint: purged with what came after."""
+        for row in read_lines(self._metrics.path):
+            if row["step"] >= step:
+                self._board.row(row)
+        for row in read_lines(self._profile.path):
+            if row["step"] >= step:
+                self._board.profile(row)
+
+    def steps(self, start: int, readings: Readings) -> dict[str, Any] | None:
+        """Record the steps from `start` on. Returns the fault row, recorded last, if one is not finite."""
+        loss = readings.loss.cpu().double().numpy()
+        norms = readings.gradient_norm.cpu().numpy()
+        for k in range(len(loss)):
+            bad = np.flatnonzero(~np.isfinite(norms[k]))
+            if len(bad) or not math.isfinite(loss[k]):
+                what = "gradient not finite" if math.isfinite(loss[k]) else "loss not finite"
+                return self.fault(start + k, what, self.layers[int(bad[0])] if len(bad) else None)
+            self._step(start + k, float(loss[k]), norms[k])
+        return None
+
+    def _step(self, step: int, loss: float, norms: np.ndarray) -> None:
+        self.losses.append(loss)
+        self._low = np.minimum(self._low, norms) if len(self._low) else norms
+        self._high = np.maximum(self._high, norms) if len(self._high) else norms
+        if step % self.config.record.every and step != self.config.optim.steps - 1:
+            return
+        row = {"kind": "step", "step": step, "loss": loss, "lr": learning_rate(self.config.optim, step)}
+        if self.config.record.gradient_norm:
+            row["gradient_norm"] = norms.tolist()
+            row["gradient_norm_min"] = self._low.tolist()
+            row["gradient_norm_max"] = self._high.tolist()
+        self._write(row)
+        self._low = self._high = np.array([])
+
+    def fault(self, step: int, what: str, layer: str | None) -> dict[str, Any]:
+        """Record, as the last row, that something stopped being finite."""
+        lr = learning_rate(self.config.optim, min(step, self.config.optim.steps - 1))
+        row = {"kind": "fault", "step": step, "lr": lr, "layer": layer, "what": what}
+        self._write(row)
+        return row
+
+    def evaluation(self, step: int, scores: Mapping[str, Scores]) -> None:
+        """Record scores by the name of their images: train, validation, test."""
+        row: dict[str, Any] = {"kind": "evaluation", "step": step}
+        for name, score in scores.items():
+            row[f"{name}_loss"] = score.loss if math.isfinite(score.loss) else None
+            row[f"{name}_accuracy"] = score.accuracy
+        self._write(row)
+        if "validation" in scores and scores["validation"].accuracy > self._best:
+            self.best_step, self._best = step, scores["validation"].accuracy
+
+    def probe(self, step: int, row: Mapping[str, Any]) -> None:
+        """Record one reading of the gradient profile."""
+        row = {"step": step, **row}
+        self._profile.row(row)
+        self._board.profile(row)
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self._metrics.row(row)
+        self._board.row(row)
+
+    def state(self) -> dict[str, Any]:
+        """Bring the record to the disk and return what a checkpoint has to say of it."""
+        return {
+            "losses": self.losses,
+            "low": self._low.tolist(),
+            "high": self._high.tolist(),
+            "best": [self.best_step, self._best],
+            "marks": {"metrics": self._metrics.sync(), "profile": self._profile.sync()},
+        }
+
+    def close(self) -> None:
+        self._files.close()

@@ -1,0 +1,156 @@
+"""How a run begins: a new folder gets its manifest, an old one is taken up where it was saved."""
+
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from resexp._version import __version__
+from resexp.config import Config, write
+from resexp.data.splits import Splits
+from resexp.errors import ResourceError, RunFolderError
+from resexp.records.files import ensure, write_atomic, write_json
+from resexp.records.run import Run
+from resexp.training import checkpoint
+from resexp.training.distributed.rank import ALONE, Place
+from resexp.training.engine import Engine
+from resexp.training.execution import Execution, resolve, spread, usable_cores
+
+
+def execution_of(config: Config, folder: Path, planned: Execution | None, here: Place = ALONE) -> Execution:
+    """Return how this run is executed: as its manifest says, else as planned, else resolved for it alone.
+
+    Raises ResourceError (exit 6) when the manifest cannot be obeyed here.
+    """
+    if not (folder / "manifest.json").exists():
+        num_images = config.optim.steps * config.optim.batch_size
+        return spread(planned or resolve(config.run, num_images=num_images), config, here)
+    run = Run(folder)
+    execution = recorded_execution(run)
+    if execution.devices != here.size:
+        raise ResourceError(
+            f"{folder}: began with --devices {execution.devices}, and {here.size} would train it here; "
+            "bits would differ: use as many, or start a new run"
+        )
+    require_same_versions(run)
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
+    if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
+        raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
+    return execution
+
+
+def recorded_execution(run: Run) -> Execution:
+    """Return how a run is executed, by its manifest."""
+    recorded = run.manifest["execution"]
+    return Execution(**{key: recorded[key] for key in Execution._fields if key in recorded})
+
+
+def require_same_versions(run: Run) -> None:
+    """Raise ResourceError (exit 6) where other versions began the run: bits would differ."""
+    if run.manifest["versions"] != versions():
+        raise ResourceError(
+            f"{run.folder}: began with {_named(run.manifest['versions'])}, here is {_named(versions())}; "
+            "bits would differ: install those, or start a new run"
+        )
+
+
+def begin(
+    config: Config,
+    folder: Path,
+    splits: Splits,
+    engine: Engine,
+    layers: Sequence[str],
+    say: Callable[[str], None],
+) -> Mapping[str, Any] | None:
+    """Start or restore the run in `folder`; return the journal's state from the checkpoint, None at step 0.
+
+    Raises RunFolderError (exit 4) when the images are not those the run began with.
+    """
+    if not (folder / "manifest.json").exists():
+        ensure(folder)
+        write_atomic(folder / "config.yaml", write(config).encode())
+        write_json(folder / "manifest.json", _manifest(config, splits, engine, layers))
+        return None
+    run = Run(folder)
+    began_with = run.manifest["data"]["fingerprint"]
+    if began_with != splits.fingerprint:
+        raise RunFolderError(
+            f"{folder}: the images have changed since this run began (fingerprint {began_with[:12]}, "
+            f"now {splits.fingerprint[:12]}); restore them, or start a new run with another --name"
+        )
+    began_on = run.manifest.get("machine")
+    if began_on != machine(engine.execution):
+        say(f"{folder}: began on another machine ({began_on}); bits may differ from here on")
+    state, damaged = checkpoint.newest(folder / "checkpoints")
+    for line in damaged:
+        say(f"{line}; the one before is used")
+    if state is None:
+        return None
+    try:
+        engine.restore(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise RunFolderError(f"{folder}/checkpoints: of another net ({error})") from error
+    say(f"{folder}: goes on from step {engine.step}")
+    return state["journal"]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that decide a run's bits."""
+    return {"resexp": __version__, "torch": torch.__version__}
+
+
+def machine(execution: Execution) -> dict[str, Any]:
+    """Return the type of machine: on another one the last bits may differ."""
+    return {
+        "system": platform.system(),
+        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
+        "cores": usable_cores(),
+        "gpu": torch.cuda.get_device_name() if execution.device == "cuda" else None,
+    }
+
+
+def _named(found: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> dict[str, Any]:
+    return {
+        "kind": "run",
+        "config_digest": config.digest(),
+        "data": {
+            "name": splits.name,
+            "label": splits.label,
+            "fingerprint": splits.fingerprint,
+            "num_train": len(splits.train.labels),
+            "num_validation": 0 if splits.validation is None else len(splits.validation.labels),
+            "num_test": len(splits.test.labels),
+            "num_classes": splits.train.num_classes,
+            "classes": list(splits.train.classes),
+        },
+        "execution": engine.execution._asdict(),
+        "versions": versions(),
+        "python": platform.python_version(),
+        "commit": _commit(),
+        "machine": machine(engine.execution),
+        "layers": list(layers),
+        "parameters": sum(parameter.numel() for parameter in engine.net.parameters()),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source that runs, None for an installed package."""
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,44 @@
+"""What every rank but the first does: train along, and write nothing."""
+
+from typing import NamedTuple
+
+from resexp.config import Config
+from resexp.data.splits import load
+from resexp.errors import DataError
+from resexp.signals import stop_on_signals
+from resexp.training.distributed.process_group import joined
+from resexp.training.distributed.rank import Place
+from resexp.training.engine import Engine
+from resexp.training.execution import Execution
+
+
+class Task(NamedTuple):
+    """What rank 0 tells the others before the first step."""
+
+    config: Config
+    data_name: str
+    """what `data.name` turned out to be"""
+    fingerprint: str
+    execution: Execution
+
+
+def follow(here: Place) -> int:
+    """Train along with rank 0, as it says, until it says how to end; return the exit code.
+
+    Raises DataError (exit 3) where the images are not those that rank 0 has.
+    """
+    with joined(here) as group, stop_on_signals() as stop:
+        task: Task = group.share()
+        section = task.config.data.model_copy(update={"name": task.data_name})
+        splits = load(section)
+        if splits.fingerprint != task.fingerprint:
+            raise DataError(
+                f"rank {here.rank}: the images in {section.root} are not those of rank 0 "
+                f"(fingerprint {splits.fingerprint[:12]}, there {task.fingerprint[:12]})"
+            )
+        engine = Engine(task.config, splits.train, task.execution, group)
+        engine.restore(group.share())
+        with stop.heeding():
+            while (word := group.share()) > 0:
+                engine.advance(word, should_stop=group.heed(stop))
+    return -word
