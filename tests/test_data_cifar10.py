@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from harness import cold
 from harness.mirrors import ARCHIVE, FILES, NAMES, Server, Tiny, md5, serving
+from scipy.io import savemat
 
 from resexp.config import DataSection
-from resexp.data import cifar10, splits
+from resexp.data import cifar10, cifar10_formats, splits
 from resexp.data.download import BRIEF, NoMirrorError, Patience, StayEncrypted, download
 from resexp.errors import DataError
 
@@ -189,6 +190,103 @@ def test_a_batch_cut_short_is_named_with_the_repair_which_repairs(
     cifar10.fetch(tmp_path, archive=Tiny)
     assert len(server.asked) == 1, "the archive on disk was right"
     assert len(cifar10.load(tmp_path, archive=Tiny).train_images) == 16
+
+
+def written(root: Path, version: str, places: str) -> Path:
+    """Write the miniature's images as another version and return the root that leads there."""
+    names = {"data_batch_1": 1, "data_batch_2": 2, "data_batch_3": 1, "data_batch_4": 2, "data_batch_5": 1}
+    folder = root / {"in": ".", "at": ".", "below": "deep"}[places] / f"cifar-10-batches-{version}"
+    folder.mkdir(parents=True)
+    for name, k in {**names, "test_batch": 1}.items():
+        held = pickle.loads(FILES[f"data_batch_{k}"])
+        labels = np.array(held["labels"], dtype=np.uint8)[:, None]
+        if version == "bin":
+            (folder / f"{name}.bin").write_bytes(np.hstack([labels, held["data"]]).tobytes())
+        else:
+            savemat(folder / f"{name}.mat", {"data": held["data"], "labels": labels, "batch_label": name})
+    return folder if places == "at" else root
+
+
+@pytest.mark.parametrize("places", ["in", "at", "below"])
+@pytest.mark.parametrize("version", ["bin", "mat"])
+def test_the_other_versions_give_the_same_images_and_are_not_downloaded_again(
+    tmp_path: Path, server: Server, mirror: Callable[..., None], monkeypatch: pytest.MonkeyPatch,
+    version: str, places: str,
+) -> None:  # fmt: skip
+    mirror("good")
+    monkeypatch.setattr(cifar10_formats, "NUM_IN_FILE", 8)
+    raw = cifar10.load(written(tmp_path, version, places))
+    held = [pickle.loads(FILES[f"data_batch_{k}"]) for k in (1, 2, 1, 2, 1)]
+    assert np.array_equal(
+        raw.train_images, np.concatenate([one["data"] for one in held]).reshape(40, 3, 32, 32)
+    )
+    assert raw.train_labels.tolist() == [label for one in held for label in one["labels"]]
+    assert np.array_equal(raw.test_images, held[0]["data"].reshape(8, 3, 32, 32))
+    assert not server.asked
+    assert not list(tmp_path.rglob(".cifar*"))
+
+
+@pytest.mark.parametrize("version", ["bin", "mat"])
+@pytest.mark.parametrize("damage", ["cut", "emptied", "pointer", "missing", "other labels"])
+def test_a_damaged_file_of_another_version_is_named_with_what_gets_it_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, damage: str
+) -> None:
+    monkeypatch.setattr(cifar10_formats, "NUM_IN_FILE", 8)
+    root = written(tmp_path, version, "in")
+    path = root / f"cifar-10-batches-{version}" / f"data_batch_3.{version}"
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    elif damage == "other labels" and version == "bin":
+        path.write_bytes(b"\x0b" + content[1:])
+    elif damage == "other labels":
+        savemat(path, {"data": np.zeros((8, 3072), np.uint8), "labels": np.full((8, 1), 11, np.uint8)})
+    else:
+        pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+        path.write_bytes({"cut": content[:-700], "emptied": b"", "pointer": pointer}[damage])
+    with pytest.raises(DataError) as caught:
+        cifar10.load(root)
+    (line,) = caught.value.lines
+    assert line.startswith(f"{path}: ")
+    assert f"`resexp data fetch --root {root}` gets CIFAR-10 anew" in line
+
+
+@pytest.mark.parametrize("places", ["at", "below", "at, under another name"])
+def test_the_python_version_is_found_at_and_below_the_root_and_checked_there(
+    tmp_path: Path, server: Server, mirror: Callable[..., None], places: str
+) -> None:
+    mirror("good")
+    cifar10.fetch(tmp_path / "deep", archive=Tiny)
+    folder = tmp_path / "deep" / "cifar-10-batches-py"
+    if places == "at, under another name":
+        folder = folder.rename(tmp_path / "renamed")
+    root = tmp_path if places == "below" else folder
+    assert len(cifar10.load(root, archive=Tiny).train_images) == 16
+    (folder / "data_batch_2").write_bytes(b"")
+    with pytest.raises(DataError, match="data_batch_2: altered or cut short"):
+        cifar10.load(root, archive=Tiny)
+    if places == "at":
+        cifar10.fetch(root, archive=Tiny)
+        assert len(cifar10.load(root, archive=Tiny).train_images) == 16
+    assert server.asked == ["good"]
+    assert not list(folder.glob(".*"))
+
+
+def test_another_version_that_is_packed_is_said_to_be_with_what_unpacks_it(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"unpack it: tar -xzf .*cifar-10-binary\.tar\.gz -C "):
+        cifar10.load(tmp_path)
+
+
+def test_a_batch_that_is_a_pointer_of_git_lfs_is_said_to_be_one(
+    tmp_path: Path, mirror: Callable[..., None]
+) -> None:
+    mirror("good")
+    cifar10.fetch(tmp_path, archive=Tiny)
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+    (tmp_path / "cifar-10-batches-py" / "data_batch_2").write_text(pointer)
+    with pytest.raises(DataError, match="data_batch_2: a pointer of Git LFS, not the file"):
+        cifar10.load(tmp_path, archive=Tiny)
 
 
 def test_an_archive_put_there_by_hand_is_used(
