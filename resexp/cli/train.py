@@ -121,14 +121,17 @@ def _check(folder: Path, config: "Config", devices: int) -> None:
 
 def _train(folder: Path, config: "Config", data: "DataSection") -> None:
     from resexp.data.splits import load
-    from resexp.report.progress import display
+    from resexp.report.progress import Fraction, display
     from resexp.signals import stop_on_signals
     from resexp.training.distributed.process_group import joined
     from resexp.training.distributed.rank import place
     from resexp.training.loop import run
+    from resexp.training.lr_schedule import falls_short
 
     with joined(place(), str(folder)) as group, stop_on_signals() as stop, display() as show:
-        splits = load(data)
+        if short := falls_short(config.optim):
+            show.say(short)
+        splits = load(data, lambda done: show.update("images, % read", Fraction(done)))
         show.say(f"data: {splits.described}")
         run(
             config,

@@ -1,15 +1,20 @@
 """YAML files and `--set a.b=c` as one tree of JSON's types in which every value knows where it stands."""
 
+import json
 import re
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resexp.config.yaml_nodes import MAX_DEPTH, Node, Place, Problem, Reading, parse, shown
+import yaml
+
+from resexp.config.yaml_nodes import CONTROL, MAX_DEPTH, Loader, Node, Place, Problem, Reading, parse, shown
 
 MAX_BYTES = 1_000_000
+MAX_QUOTED = 200
 DEFAULTS = Place("defaults")
 KEY = re.compile(r"[^\s.\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
@@ -92,13 +97,43 @@ def put(tree: Node, text: str) -> Reading:
     path = key.strip().split(".")
     if not equals or not all(map(KEY.fullmatch, path)) or len(path) > MAX_DEPTH:
         return Reading(tree, (Problem(place, "the form is wrong; allowed: --set section.key=value"),))
+    if _has_comment(value):  # which on the command line is none
+        if value.strip()[0] in "\"'[{":
+            said = "nothing may follow the value; put all of it in quotes, or leave ' #...' out"
+            return Reading(tree, (Problem(place, said),))
+        value = _quoted(value)
     # Read as the value of a key: what a bare word, or nothing, means is then the same as in a file.
     read, problems = parse(f"value: {value}", lambda mark: place)
     node = find(read, ["value"])
     if node is None or read.value != {"value": node}:
-        return Reading(tree, problems or (Problem(place, "not one value; put it in quotes"),))
+        return Reading(tree, _with_quotes(problems or (Problem(place, "not one value"),), key, value))
+    problems = _with_quotes(problems, key, value)
     changed, more = set_in(tree, path, node)
     return Reading(changed, problems + more)
+
+
+def _has_comment(text: str) -> bool:
+    """Would YAML drop the end of `text`, from a # on?"""
+    if "#" not in text:
+        return False
+    line = f"value: {text}"
+    try:
+        tokens = [(token.start_mark.index, token.end_mark.index) for token in yaml.scan(line, Loader)]
+    except yaml.YAMLError:
+        return False
+    return bool(line[max(end for start, end in tokens if end > start) :].strip())
+
+
+def _with_quotes(problems: tuple[Problem, ...], key: str, value: str) -> tuple[Problem, ...]:
+    """Add to the first problem how the value is written where text is meant."""
+    if not problems or len(value) > MAX_QUOTED or CONTROL.search(value) or value.strip()[:1] in ("'", '"'):
+        return problems
+    quoted = shlex.quote(f"{key.strip()}={_quoted(value)}")
+    return (problems[0]._replace(text=f"{problems[0].text}; as text: --set {quoted}"), *problems[1:])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text.strip(), ensure_ascii=False)
 
 
 def set_in(tree: Node, path: Sequence[str], node: Node) -> Reading:

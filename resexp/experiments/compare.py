@@ -23,6 +23,7 @@ from resexp.report.comparison_page import write_report
 from resexp.report.progress import Dashboard
 from resexp.signals import Stop
 from resexp.training.execution import Execution
+from resexp.training.lr_schedule import falls_short
 from resexp.training.resume import versions
 
 
@@ -84,6 +85,9 @@ def run_plan(
             open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
+                    if short:
+                        show.say(short)
                 for data in dict.fromkeys(job.data for job in open_jobs):
                     show.say(f"data: {splits_of(data).described}")
                 show.say(f"execution: {execution.reason}")

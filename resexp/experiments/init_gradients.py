@@ -29,6 +29,7 @@ from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
+from resexp.report.figures.style import drawn
 from resexp.report.progress import Display, Fraction
 from resexp.training.execution import usable_cores
 
@@ -144,7 +145,9 @@ def run_gradients(
         }
         write_json(folder / "manifest.json", manifest)
         write_json(folder / "gradients.json", document)
-        write_atomic(folder / "gradients.png", to_png(grid_figure(document)))
+        picture = folder / "gradients.png"
+        if png := drawn(lambda: to_png(grid_figure(document)), str(picture), show.say):
+            write_atomic(picture, png)
     return folder
 
 

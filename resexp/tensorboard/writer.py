@@ -2,7 +2,7 @@
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch.utils.tensorboard.summary import scalar
 from resexp.config import Config
 from resexp.records.jsonl import EMPTY, Growing
 from resexp.records.run import read_lines
+from resexp.report.figures.style import drawn
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
@@ -23,13 +24,21 @@ class Board:
     """Draws the rows of one run into an event file of its folder.
 
     What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
-    pictures that are drawn from there on.
+    pictures that are drawn from there on. `say` is told of a picture that cannot be drawn.
     """
 
     def __init__(
-        self, folder: Path, config: Config, layers: Sequence[str], *, data: str, purge_step: int
+        self,
+        folder: Path,
+        config: Config,
+        layers: Sequence[str],
+        *,
+        data: str,
+        purge_step: int,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
+        self._say = say
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
@@ -61,10 +70,14 @@ class Board:
         """Draw a row of profile.jsonl."""
         self._profile.append(dict(row))
         self._draw(row["step"], profile_scalars(self._profile[-1]))
-        self._events.summaries(row["step"], size_picture(self._profile[-1], self._config, self._data))
+        pictures = {"profile/size": lambda: size_picture(self._profile[-1], self._config, self._data)}
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row["step"] == self._config.optim.steps:
-            self._events.summaries(row["step"], heat_picture(self._profile, self._config, self._data))
+            pictures["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
+        for tag, draw in pictures.items():
+            what = f"{self._events.path.parent}: TensorBoard's {tag} of step {row['step']}"
+            if picture := drawn(draw, what, self._say):
+                self._events.summaries(row["step"], picture)
 
     def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
         self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import torch
 
 from resexp.config import Config
-from resexp.data.batches import in_place, render, sample
+from resexp.data.batches import epoch_steps, in_place, render, sample
 from resexp.data.splits import Splits
-from resexp.errors import Diverged, ResourceError
+from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
 from resexp.probes.gradient_profile import PROBES
 from resexp.records.files import write_json
 from resexp.records.jsonl import Lines
@@ -25,7 +25,7 @@ from resexp.training.engine import Engine
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.metrics import Journal
-from resexp.training.resume import begin, execution_of
+from resexp.training.resume import begin, execution_of, take_back
 from resexp.training.worker import Task
 
 PROBE_IMAGES = 128
@@ -106,9 +106,14 @@ def run(
     checkpoint, when `stop` is set; RunFolderError (exit 4) when the data or the record is not what the run
     began with; ResourceError (exit 6) when memory runs out.
     """
+    had_begun = (folder / "manifest.json").exists()
     try:
         return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+    except (Diverged, Interrupted, Terminated):
+        raise
+    except Exception as error:
+        if not had_begun:
+            take_back(folder)
         if not _out_of_memory(error):
             raise
         raise ResourceError(
@@ -118,7 +123,9 @@ def run(
 
 def _out_of_memory(error: Exception) -> bool:
     """On a CPU torch raises a plain RuntimeError, which only its text tells apart."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _run(
@@ -131,6 +138,7 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
+    epoch_steps(len(splits.train.labels), config.optim.batch_size)  # raises before anything is begun
     execution = execution_of(config, folder, execution, group.place)
     group.share(Task(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
@@ -140,7 +148,7 @@ def _run(
     group.share(engine.state())
     with (
         group.leading(),
-        closing(Journal(folder, config, layers, state, data=splits.label)) as journal,
+        closing(Journal(folder, config, layers, state, data=splits.label, say=say)) as journal,
         Lines(folder / "timing.jsonl") as timing,
         stop.heeding(),
     ):

@@ -1,7 +1,7 @@
 """Readings become rows: what is recorded of each step, whatever the spans and interruptions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ class Journal:
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
     digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
-    on validation images with its step. `data` is what TensorBoard calls the images.
+    on validation images with its step. `data` is what TensorBoard calls the images, `say` is told of what it
+    cannot draw.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Journal:
         state: Mapping[str, Any] | None,
         *,
         data: str,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.layers = layers
@@ -47,7 +49,7 @@ class Journal:
                 opened.enter_context(Lines(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
                 for name in ("metrics", "profile")
             )
-            self._board = Board(folder, config, layers, data=data, purge_step=len(self.losses))
+            self._board = Board(folder, config, layers, data=data, purge_step=len(self.losses), say=say)
             opened.callback(self._board.close)
             self._files = opened.pop_all()
         self._draw_again(len(self.losses))

@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,21 @@ def begin(
         raise RunFolderError(f"{folder}/checkpoints: of another net ({error})") from error
     say(f"{folder}: goes on from step {engine.step}")
     return state["journal"]
+
+
+def take_back(folder: Path) -> None:
+    """Remove what `begin` wrote of a run that could not make a step, so that a mended one may begin there.
+
+    Where a step was recorded or a checkpoint saved, nothing is removed.
+    """
+    metrics = folder / "metrics.jsonl"
+    with suppress(OSError):
+        if checkpoint.saved(folder / "checkpoints") or (metrics.exists() and metrics.stat().st_size):
+            return
+        for path in [*folder.glob("*.jsonl"), *folder.glob("events.out.tfevents.*")]:
+            path.unlink()
+        for name in ("config.yaml", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:

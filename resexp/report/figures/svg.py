@@ -10,7 +10,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
-from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN, RESIDUAL, SOFT
+from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN, RESIDUAL, SOFT, as_written
 from resexp.report.html import escape
 
 THEME = {
@@ -37,7 +37,7 @@ def to_svg(figure: Figure, description: str) -> str:
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set(facecolor="none", edgecolor="none")
-    with matplotlib.rc_context(SETTINGS):
+    with matplotlib.rc_context(SETTINGS), as_written(figure):
         # As savefig does it, which draws everything once more for the layout alone.
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)
