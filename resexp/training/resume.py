@@ -148,6 +148,8 @@ def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[s
             "num_test": len(splits.test.labels),
             "num_classes": splits.train.num_classes,
             "classes": list(splits.train.classes),
+            "num_test_in_train": splits.num_test_in_train,
+            "notes": list(splits.notes),
         },
         "execution": engine.execution._asdict(),
         "versions": versions(),
