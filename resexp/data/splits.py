@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +17,9 @@ from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
 
 Progress = Callable[[float], None]
+
+MOST_KEPT = 2
+_loaded = dict[str, "Splits"]()
 
 
 class Splits(NamedTuple):
@@ -155,16 +157,16 @@ SOURCES: dict[DataName, Callable[[DataSection, Progress], Raw]] = {
 }
 
 
-def splits_of(section: DataSection) -> Splits:
-    """Return the images of a config's data section; loaded once in a process."""
-    return _splits(section.model_dump_json())
+def splits_of(section: DataSection, progress: Progress = lambda _: None) -> Splits:
+    """Return the images of a config's data section; loaded once in a process, as `load` does."""
+    key = section.model_dump_json()
+    if key not in _loaded:
+        while len(_loaded) >= MOST_KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = load(section, progress)
+    return _loaded[key]
 
 
 def as_loaded(section: DataSection) -> DataSection:
     """Return the section with `auto` as it was resolved in this process, for another that loads the same."""
     return section.model_copy(update={"name": splits_of(section).name})
-
-
-@lru_cache(maxsize=2)
-def _splits(section: str) -> Splits:
-    return load(DataSection.model_validate_json(section))

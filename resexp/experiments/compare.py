@@ -20,7 +20,7 @@ from resexp.records.files import write_json
 from resexp.records.preflight import admit
 from resexp.records.run import Run, read_json
 from resexp.report.comparison_page import write_report
-from resexp.report.progress import Dashboard
+from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
 from resexp.training.lr_schedule import falls_short
@@ -89,7 +89,8 @@ def run_plan(
                     if short:
                         show.say(short)
                 for data in dict.fromkeys(job.data for job in open_jobs):
-                    show.say(f"data: {splits_of(data).described}")
+                    splits = splits_of(data, lambda done: show.update("images, % read", Fraction(done)))
+                    show.say(f"data: {splits.described}")
                 show.say(f"execution: {execution.reason}")
                 show.expect(len(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)

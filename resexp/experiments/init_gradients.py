@@ -128,7 +128,7 @@ def run_gradients(
     """
     if any(config.data != cells[0].data for config in cells):
         raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
-    splits = load_data(cells[0].data)
+    splits = load_data(cells[0].data, lambda done: show.update("images, % read", Fraction(done)))
     show.say(f"data: {splits.described}")
     question = _hash8(cells, num_seeds, splits)
     folder = child(runs_dir, name or f"gradients-{question}")
