@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import Sound
+from harness.folders import hostile_folders
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -193,7 +195,7 @@ def test_files_of_16_bits_are_read_by_the_bits_that_they_use(root: Path, bits: i
     raw = image_folder.load(root)
     for k in range(2):
         assert np.array_equal(raw.train_images[k, 0], values[k] // 2 ** (bits - 8))
-    said = [f"2 files of 16 bits use {bits} at most and are read as of {bits} bits"] if bits < 16 else []
+    said = [f"files of 16 bits that use {bits} at most, read as of {bits}: 2"] if bits < 16 else []
     assert list(raw.notes) == said
     assert image_folder.load(root).notes == raw.notes, "from the cache too"
 
@@ -244,7 +246,7 @@ def test_what_shines_through_a_transparent_part_is_white_and_not_what_it_hides(r
         Image.new(way, (32, 32), (0, 200, 0, 0) if way == "RGBA" else (50, 0)).save(path)
     raw = image_folder.load(root)
     assert (raw.train_images[0] == 255).all()
-    assert raw.notes == ("1 files have transparent parts, which are read as white",)
+    assert raw.notes == ("files with transparent parts, read as white: 1",)
 
 
 def test_half_transparent_is_half_white(root: Path) -> None:
@@ -415,3 +417,9 @@ def test_without_a_place_for_the_cache_images_load_all_the_same(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("RESEXP_CACHE", str(tmp_path / "file" / "cache"))
     assert len(image_folder.load(root).train_images) == 6
+
+
+def test_folders_as_strangers_bring_them_are_read_rightly_or_said_what_is_wrong(
+    tmp_path: Path, sound: Sound
+) -> None:
+    sound("image folders as strangers bring them", hostile_folders(tmp_path, 40, seed=11))

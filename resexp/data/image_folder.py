@@ -115,9 +115,10 @@ def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fa
         for label, one in enumerate(classes):
             if CONTROL.search(one):
                 raise DataError(
-                    f"{folder}: the class folder {shown(one)} has a name that is no text in UTF-8; rename it"
+                    f"{folder}: the class folder {repr(os.fsencode(one))[1:]} has a name that is no text in "
+                    "UTF-8, or that commands a terminal; rename it"
                 )
-            found = list(_files(folder / one, label, faults))
+            found = list(_files(folder / one, label, _identities(root, folder), faults))
             files += found
             empty += [] if found else [one]
     except OSError as fault:
@@ -133,24 +134,29 @@ def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fa
     return Part(tuple(classes), files)
 
 
-def _files(top: Path, label: int, faults: list[Fault]) -> Iterator[File]:
+def _identities(*folders: str | Path) -> frozenset[tuple[int, int]]:
+    """Return what tells folders apart whatever way leads to them."""
+    return frozenset((status.st_dev, status.st_ino) for status in map(os.stat, folders))
+
+
+def _files(top: Path, label: int, above: frozenset[tuple[int, int]], faults: list[Fault]) -> Iterator[File]:
     """Yield the files of a class and of the folders in it, in the order of their names.
 
-    What starts with a dot, on whatever level, is the system's own. Links are followed, but not in a circle.
+    What starts with a dot, on whatever level, is the system's own. Links are followed, but not in a circle,
+    nor to the folders `above`.
     """
     found: dict[str, list[os.DirEntry[str]]] = {}
-    folders = [(str(top), frozenset[tuple[int, int]]())]
+    folders = [(str(top), above)]
     while folders:
         folder, above = folders.pop()
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:
+        here = _identities(folder)
+        if here & above:
             faults.append((folder, "a link back to a folder that it lies in"))
             continue
         with os.scandir(folder) as entries:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
         found[folder] = [entry for entry in visible if not _is_folder(entry)]
-        folders += [(entry.path, above | {here}) for entry in visible if _is_folder(entry)]
+        folders += [(entry.path, above | here) for entry in visible if _is_folder(entry)]
     for folder in sorted(found):
         for entry in sorted(found[folder], key=lambda entry: entry.name):
             try:
@@ -242,9 +248,9 @@ def _notes(num_deep: int, bits: int, num_transparent: int) -> tuple[str, ...]:
     """Return in sentences what was decided in reading the files, which their makers may not expect."""
     notes = []
     if bits < 16:
-        notes.append(f"{num_deep:,} files of 16 bits use {bits} at most and are read as of {bits} bits")
+        notes.append(f"files of 16 bits that use {bits} at most, read as of {bits}: {num_deep:,}")
     if num_transparent:
-        notes.append(f"{num_transparent:,} files have transparent parts, which are read as white")
+        notes.append(f"files with transparent parts, read as white: {num_transparent:,}")
     return tuple(notes)
 
 
