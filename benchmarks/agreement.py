@@ -37,8 +37,8 @@ def losses(net: torch.nn.Module, depth: int, steps: int) -> list[float]:
 
 
 def _draw(seed: int, step: int, num_images: int) -> Any:
-    chance = derive(seed, "batches")
-    return draw(chance, step, num_images=num_images, batch_size=BATCH_SIZE, augment=False)
+    batches_seed = derive(seed, "batches")
+    return draw(batches_seed, step, num_images=num_images, batch_size=BATCH_SIZE, augment=False)
 
 
 def agreement(depth: int) -> dict[str, Any]:

@@ -38,9 +38,9 @@ def config_of(
     )
 
 
-def resexp(depth: int, compile_: bool | str) -> Callable[[int], object]:
+def resexp(depth: int, **run: object) -> Callable[[int], object]:
     """Return resexp's engine, to be told how many steps to make."""
-    config = config_of(depth, run={"compile": compile_})
+    config = config_of(depth, run=run)
     execution = resolve(config.run, num_images=LONG * BATCH_SIZE)
     return Engine(config, load(config.data).train, execution).advance
 
@@ -60,9 +60,12 @@ def loop(name: str, depth: int) -> Callable[[int], object]:
 CONTENDERS: dict[str, Callable[[int], Callable[[int], object]]] = {
     "textbook": lambda depth: loop("textbook", depth),
     "tuned": lambda depth: loop("tuned", depth),
-    "resexp eager": lambda depth: resexp(depth, False),
-    "resexp compiled": lambda depth: resexp(depth, True),
-    "resexp auto": lambda depth: resexp(depth, "auto"),
+    "resexp eager": lambda depth: resexp(depth, compile=False, kernels="torch"),
+    "resexp compiled": lambda depth: resexp(depth, compile=True),
+    "resexp winograd": lambda depth: resexp(depth, precision="float32", kernels="winograd"),
+    "resexp bfloat16": lambda depth: resexp(depth, precision="bfloat16", compile=False),
+    "resexp bfloat16 compiled": lambda depth: resexp(depth, precision="bfloat16", compile=True),
+    "resexp auto": lambda depth: resexp(depth),
 }
 
 

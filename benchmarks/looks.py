@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from resexp.analysis.cells import summary_of
-from resexp.analysis.verdicts import compare
+from resexp.analysis.verdicts import compare_runs
 from resexp.records.files import write_json
 from resexp.records.run import Run, scan
 from resexp.report.comparison_page import write_report
@@ -39,7 +39,7 @@ def looks(folder: Path) -> dict[str, dict[str, float]]:
 
     def compare_all() -> None:
         runs = [summary_of(Run(place), arm=place.name.split("-")[0], beside=folder) for place in places]
-        write_json(folder / "comparison.json", compare(runs).to_json())
+        write_json(folder / "comparison.json", compare_runs(runs).to_json())
 
     write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
     return {

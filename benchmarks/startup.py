@@ -1,13 +1,12 @@
-"""How long until something is on the screen: `--help`, imports, the first step, the quick look.
+"""How long until something is on the screen: `--help`, imports, the first step.
 
     python -m benchmarks.startup [--rounds 10] [--data crayons] [--root DIR]
 
-Whole commands in fresh processes, a warm disk cache, in turn round by round. The promises: `--help` at most
-0.3 s, the quick look at most 150 s of training on two CPU cores with bfloat16 in hardware.
+Whole commands in fresh processes, a warm disk cache, in turn round by round. The promise: `--help` at most
+0.3 s. The quick look has a benchmark of its own.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -36,18 +35,6 @@ def first_step(folder: Path, number: int, data: list[str]) -> float:
     return seconds([*RESEXP, "train", "--config", "residual20", *data, *sets], folder)
 
 
-def quick_look(folder: Path, data: list[str]) -> dict[str, object]:
-    """The four nets of `resexp compare plain residual`: wall seconds, and those spent in training steps."""
-    wall = seconds([*RESEXP, "compare", "plain", "residual", "--name", "quick", *data], folder)
-    training, speeds = 0.0, {}
-    for timing in sorted((folder / "runs" / "quick").glob("*/timing.jsonl")):
-        rows = [json.loads(row) for row in timing.read_text().splitlines()]
-        spent = sum(row["seconds"] for row in rows)
-        training += spent
-        speeds[timing.parent.name] = 150 * 128 / spent
-    return {"wall_seconds": wall, "training_seconds": training, "images_per_second": speeds}
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -72,10 +59,7 @@ def main() -> int:
         figures = {name: spread(values) for name, values in found.items()}
         for name, figure in figures.items():
             print(f"{name:20} {figure['median']:.2f} s  [{figure['low']:.2f}, {figure['high']:.2f}]")
-        look = quick_look(folder, data)
-        training, wall = look["training_seconds"], look["wall_seconds"]
-        print(f"quick look           {training:.0f} s of training, {wall:.0f} s in all")
-    print(record("startup", {"data": options.data, "seconds": figures, "quick_look": look}))
+    print(record("startup", {"data": options.data, "seconds": figures}))
     return int(figures["help"]["median"] > 0.3)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from resexp.config import Config, DataSection
 from resexp.data.splits import Splits, load
-from resexp.experiments.init_gradients import NUM_IMAGES, gradients
+from resexp.experiments.init_gradients import NUM_IMAGES, measure_gradients
 
 
 class Net(NamedTuple):
@@ -48,7 +48,7 @@ def measured(
     """Yield each net's row of gradients.json with the word expected of it."""
     cells = [(net, depth) for depth in depths for net in NETS]
     configs = [Config.model_validate({"model": {**net.model, "depth": depth}}) for net, depth in cells]
-    document = gradients(configs, num_seeds, splits, num_images=num_images)
+    document = measure_gradients(configs, num_seeds, splits, num_images=num_images)
     for (net, depth), row in zip(cells, document["rows"], strict=True):
         yield row, net.words[depth]
 

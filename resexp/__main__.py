@@ -1,3 +1,5 @@
+"""`python -m resexp`: what `resexp` does."""
+
 from resexp.cli import main
 
 main()

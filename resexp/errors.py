@@ -1,4 +1,4 @@
-"""Exit codes, and the one exception that becomes one line on stderr."""
+"""Errors and exit codes: the one exception that becomes one line on stderr."""
 
 import errno
 from enum import IntEnum

@@ -1,4 +1,4 @@
-"""Every stream of chance has a name."""
+"""Seeds: every random stream has a name."""
 
 import hashlib
 

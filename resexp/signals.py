@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: once to finish the step and save, twice to leave at once."""
+"""Signals, Ctrl-C and SIGTERM: once to finish the step and save, twice to leave at once."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ class Stop:
         self.signal: int | None = None
         self.elsewhere: int | None = None
         """what another process of the same training got; a signal of one's own is the first even then"""
-        self.heeded = False
+        self.polled = False
         """whether someone asks between steps; where nobody does there is nothing to save"""
 
     def __call__(self) -> bool:
@@ -28,13 +28,13 @@ class Stop:
         return self.signal is not None or self.elsewhere is not None
 
     @contextmanager
-    def heeding(self) -> Iterator[None]:
+    def polling(self) -> Iterator[None]:
         """Say that from here to the end of the block someone asks between steps."""
-        self.heeded = True
+        self.polled = True
         try:
             yield
         finally:
-            self.heeded = False
+            self.polled = False
 
     def error(self, message: str) -> ResexpError:
         return (Terminated if (self.signal or self.elsewhere) == signal.SIGTERM else Interrupted)(message)
@@ -49,11 +49,11 @@ def leave_at_once(number: int, _: FrameType | None = None) -> None:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield a flag that SIGINT and SIGTERM set while it is heeded; else, and twice, they end all."""
+    """Yield a flag that SIGINT and SIGTERM set while it is polled; else, and twice, they end all."""
     stop = Stop()
 
     def receive(number: int, _: FrameType | None) -> None:
-        if stop.signal is not None or not stop.heeded:
+        if stop.signal is not None or not stop.polled:
             leave_at_once(number)
         stop.signal = number
 

@@ -12,7 +12,7 @@ import torch
 from harness.tally import Tally
 
 from resexp.analysis.cells import summary_of
-from resexp.analysis.verdicts import compare
+from resexp.analysis.verdicts import compare_runs
 from resexp.config import Config
 from resexp.data.dataset import dataset, fingerprint, statistics
 from resexp.data.splits import Splits
@@ -101,7 +101,7 @@ def comparison(tmp_path_factory: pytest.TempPathFactory, splits: Splits) -> Path
             run_folder = folder / f"{kind}-d{depth}-{norm}-s{seed}"
             run(tiny_config(name=run_folder.name, seed=seed, **model), run_folder, splits)
             runs.append(summary_of(Run(run_folder), arm=kind, beside=folder))
-    write_json(folder / "comparison.json", compare(runs).to_json())
+    write_json(folder / "comparison.json", compare_runs(runs).to_json())
     write_json(folder / "manifest.json", {"kind": "comparison", "command": "resexp compare plain residual"})
     write_report(folder)
     return folder

@@ -5,11 +5,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from resexp.analysis.statistics import Word
-from resexp.claims.squiggle import answer_of, dense
-from resexp.claims.squiggle_data import DRAWN, MISSING, PARTS, SIZE, WHOLE, draw, error_parts
+from resexp.claims.finding import judged
+from resexp.claims.squiggle import Course, dense, squiggle_settings
+from resexp.claims.squiggle_data import (
+    BLANK,
+    DRAWING_PARTS,
+    DRAWN,
+    MISSING,
+    SHEET_SIZE,
+    WHOLE,
+    draw_squiggles,
+    error_parts,
+)
 from resexp.claims.stacked_training import (
-    ARMS,
+    BLOCK_ARMS,
     MOMENTUM,
     PLAIN,
     RESIDUAL,
@@ -24,7 +33,7 @@ from resexp.models.blocks import Block
 
 
 def two_seeds(num: int = 6) -> Pairs:
-    drawn = [draw(seed, "held out", num) for seed in (0, 1)]
+    drawn = [draw_squiggles(seed, "held out", num) for seed in (0, 1)]
     return Pairs(*(torch.stack(part) for part in zip(*drawn, strict=True)))
 
 
@@ -33,9 +42,9 @@ def small(arm: str, seed: int) -> nn.Module:
 
 
 def test_given_is_the_left_half_of_wanted() -> None:
-    given, wanted = (part.view(2, -1, SIZE, SIZE) for part in two_seeds())
+    given, wanted = (part.view(2, -1, SHEET_SIZE, SHEET_SIZE) for part in two_seeds())
     assert bool((given <= wanted + 1e-6).all())
-    middle = SIZE // 2
+    middle = SHEET_SIZE // 2
     assert float(given[..., middle + 2 :].abs().max()) == 0
     torch.testing.assert_close(given[..., : middle - 2], wanted[..., : middle - 2])
     assert bool((wanted[..., middle + 2 :].sum((2, 3)) > 1).all())
@@ -43,11 +52,11 @@ def test_given_is_the_left_half_of_wanted() -> None:
 
 def test_the_parts_of_the_error_add_up_to_the_whole() -> None:
     pairs = two_seeds()
-    chance = torch.Generator().manual_seed(0)
-    made = torch.randn(pairs.given.shape, generator=chance)
+    rng = torch.Generator().manual_seed(0)
+    made = torch.randn(pairs.given.shape, generator=rng)
     parts = error_parts(made, pairs)
     for seed in (0, 1):
-        assert sum(parts[part][seed] for part in PARTS) == pytest.approx(parts[WHOLE][seed])
+        assert sum(parts[part][seed] for part in DRAWING_PARTS) == pytest.approx(parts[WHOLE][seed])
         copying = F.mse_loss(pairs.given[seed], pairs.wanted[seed])
         assert parts[WHOLE][seed] == pytest.approx(
             float(F.mse_loss(made[seed], pairs.wanted[seed]) / copying), rel=1e-5
@@ -64,7 +73,7 @@ def test_just_copying_misses_the_missing_half_and_nothing_else() -> None:
 
 
 def test_arms_of_a_seed_start_alike() -> None:
-    plain, residual, zero = (dict(dense(arm, 3).named_parameters()) for arm in ARMS)
+    plain, residual, zero = (dict(dense(arm, 3).named_parameters()) for arm in BLOCK_ARMS)
     assert plain.keys() == residual.keys() == zero.keys()
     assert all(torch.equal(plain[name], residual[name]) for name in plain)
     assert {name for name in plain if not torch.equal(plain[name], zero[name])} == {"0.conv2.weight"}
@@ -85,11 +94,11 @@ def test_a_relu_after_the_addition_blocks_a_zero_start_on_blank_paper() -> None:
         assert bool((g[missing.any(0) & ~(given > 0).any(0)] != 0).any()) == moves
 
 
-@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("arm", BLOCK_ARMS)
 def test_a_stack_trains_each_block_as_torch_would_alone(arm: str) -> None:
     members = [(0, 0.01), (0, 0.03), (1, 0.03)]
-    chance = torch.Generator().manual_seed(2)
-    data = [Pairs(*torch.randn(2, 3, 4, 5, generator=chance)) for _ in range(6)]
+    rng = torch.Generator().manual_seed(2)
+    data = [Pairs(*torch.randn(2, 3, 4, 5, generator=rng)) for _ in range(6)]
     stack = Stack([small(arm, seed) for seed, _ in members], [rate for _, rate in members])
     losses = torch.stack([stack.step(batch) for batch in data])
     for k, (seed, rate) in enumerate(members):
@@ -106,8 +115,8 @@ def test_a_stack_trains_each_block_as_torch_would_alone(arm: str) -> None:
 
 
 def test_the_rate_kept_is_the_best_one_and_never_one_that_diverged() -> None:
-    chance = torch.Generator().manual_seed(2)
-    pairs = [Pairs(x, x) for x in torch.randn(2, 8, 5, generator=chance)]
+    rng = torch.Generator().manual_seed(2)
+    pairs = [Pairs(x, x) for x in torch.randn(2, 8, 5, generator=rng)]
     both = Pairs(*(torch.stack(part) for part in zip(*pairs, strict=True)))
     fits = {
         rates: fit(
@@ -123,15 +132,33 @@ def test_the_rate_kept_is_the_best_one_and_never_one_that_diverged() -> None:
         torch.testing.assert_close(kept.outputs[step], alone.outputs[step])
 
 
-WORDS: dict[str, tuple[Word | None, Word | None, Word | None]] = {
-    "holds": ("lower", "lower", "lower"),
-    "holds only if": ("lower", "higher", "not resolved"),
-    "does not hold": ("not resolved", "not resolved", "higher"),
-    "not resolved": (None, None, None),
-}
+def course(drawn: float, blank: float, missing: float) -> Course:
+    """Errors at the end, five seeds."""
+    parts = {WHOLE: drawn + blank + missing, DRAWN: drawn, BLANK: blank, MISSING: missing}
+    errors = {part: {seed: value * (1 + 0.01 * seed) for seed in range(5)} for part, value in parts.items()}
+    return Course(0.01, {300: errors}, {})
 
 
-@pytest.mark.parametrize("answer", WORDS)
-def test_the_answer_follows_the_words(answer: str) -> None:
-    words = dict(zip([(RESIDUAL, DRAWN), (RESIDUAL, MISSING), (RESIDUAL, WHOLE)], WORDS[answer], strict=True))
-    assert answer_of({**words, (ZERO, WHOLE): "higher"}) == answer
+PLAIN_COURSE, DRAWS = course(0.03, 0.08, 0.08), course(0.003, 0.02, 0.1)
+STUCK, SCRIBBLES = course(0.003, 0.02, 0.9), course(0.003, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("residual", "zero", "blocked", "answer"),
+    [
+        (DRAWS, DRAWS, DRAWS, "holds"),
+        (DRAWS, DRAWS, STUCK, "holds only if nothing stands after the addition (random start) or nothing"),
+        (SCRIBBLES, DRAWS, STUCK, "holds only if nothing stands after the addition (last layer from zero)"),
+        (SCRIBBLES, STUCK, STUCK, "does not hold"),
+    ],
+)
+def test_only_what_is_missing_is_drawn_where_the_rest_is_left_alone(
+    residual: Course, zero: Course, blocked: Course, answer: str
+) -> None:
+    courses = {PLAIN: PLAIN_COURSE, RESIDUAL: residual, ZERO: zero}
+    assert judged(squiggle_settings(courses, blocked)).text.startswith(answer)
+
+
+def test_parts_that_are_not_told_apart_are_not_denied() -> None:
+    courses: dict[str, Course] = dict.fromkeys((PLAIN, RESIDUAL, ZERO), PLAIN_COURSE)
+    assert judged(squiggle_settings(courses, PLAIN_COURSE)).text == "not resolved"

@@ -25,11 +25,13 @@ from resexp.config import (
     Section,
     SmoothSchedule,
     differing_keys,
+    flat,
     json_schema,
     valid_depths,
     write,
 )
 from resexp.config.load import FOLDER, find_config, load, shipped
+from resexp.config.schema import AS_EVER
 from resexp.errors import Exit, UsageError
 
 ROOT = Path(__file__).parents[1]
@@ -221,6 +223,25 @@ def test_all_mistakes_of_file_and_command_line_are_told_at_once_in_order(yaml_fi
     ]  # fmt: skip
 
 
+def test_a_wrong_key_does_not_hide_a_rule_that_its_neighbours_break(yaml_file):
+    lines = complaints(yaml_file("model: {depth: 57, kind: residul}\n"))
+    assert [line.split("; ")[0] for line in lines] == [
+        "x.yaml:1:16: model.depth: depth 57 does not fit blocks of 2 convs",
+        'x.yaml:1:26: model.kind: got "residul" (text)',
+    ]
+    text = "optim: {schedule: {name: multstep}, nesterov: true, momentum: 0, lr: x}\n"
+    lines = complaints(yaml_file(text))
+    assert [line.split(": ")[1] for line in lines] == ["optim.schedule.name", "optim.nesterov", "optim.lr"]
+    text = "optim: {lr: x, schedule: {name: multistep, milestones: [2, 1]}}\n"
+    lines = complaints(yaml_file(text))
+    assert [line.split(": ")[1] for line in lines] == ["optim.lr", "optim.schedule.milestones"]
+
+
+def test_a_rule_is_not_asked_of_a_key_that_is_wrong_itself(yaml_file):
+    (line,) = complaints(yaml_file("model: {depth: 57, convs_per_block: 7}\n"))
+    assert line.startswith("x.yaml:1:37: model.convs_per_block: got 7")
+
+
 def test_a_flood_of_mistakes_is_cut_and_counted(yaml_file):
     lines = complaints(yaml_file("".join(f"k{i}: 1\n" for i in range(100))))
     assert len(lines) == 21
@@ -311,6 +332,7 @@ def random_config(rng: random.Random) -> dict[str, Any]:
             "validation": rng.randint(0, 5000),
             "normalize": words(DataSection, "normalize"),
             "augment": rng.random() < 0.5,
+            "pad": words(DataSection, "pad"),
         },
         "model": {key: words(ModelSection, key) for key in keys}
         | {
@@ -423,6 +445,7 @@ def test_he2015_is_the_papers_recipe_and_110_layers_warm_up_for_400_steps():
         schedule=MultistepSchedule(milestones=(32000, 48000), factor=0.1, warmup_steps=0),
     )  # fmt: skip
     assert (config.data.validation, config.data.normalize, config.data.augment) == (5000, "pixel_mean", True)
+    assert (config.data.pad, config.run.precision) == ("after", "float32")
     assert config.model == ModelSection(depth=20)
     deep = load("he2015", ["model.depth=110", "optim.schedule.warmup_steps=400"]).optim.schedule
     assert isinstance(deep, MultistepSchedule)
@@ -432,7 +455,7 @@ def test_he2015_is_the_papers_recipe_and_110_layers_warm_up_for_400_steps():
 def test_shipped_configs_are_seen_at_the_top_and_go_into_the_package():
     assert (ROOT / "configs").resolve() == FOLDER.resolve()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert project["tool"]["setuptools"]["package-data"] == {"resexp": ["configs/*.yaml"]}
+    assert project["tool"]["setuptools"]["package-data"] == {"resexp": ["configs/*.yaml", "kernels/source/*"]}
 
 
 def test_the_json_schema_explains_every_key_and_forbids_others():
@@ -466,14 +489,15 @@ def test_keys_that_came_later_leave_the_digest_of_what_began_before_them() -> No
 
 CHANGES = [
     "seed=1", "data.name=folder", "data.root=x", "data.validation=1", "data.normalize=pixel_mean",
-    "data.augment=false", "model.kind=plain", "model.depth=20", "model.width=8", "model.convs_per_block=1",
-    "model.order=pre", "model.shortcut=projection", "model.norm=none", "model.activation=tanh",
-    "model.init=xavier", "model.branch_scale=0", "model.shortcut_scale=0.5", "model.learn_branch_scale=true",
+    "data.augment=false", "data.pad=after", "model.kind=plain", "model.depth=20", "model.width=8",
+    "model.convs_per_block=1", "model.order=pre", "model.shortcut=projection", "model.norm=none",
+    "model.activation=tanh", "model.init=xavier", "model.branch_scale=0", "model.shortcut_scale=0.5",
+    "model.learn_branch_scale=true",
     "optim.steps=1",
     "optim.batch_size=2", "optim.lr=1", "optim.momentum=0", "optim.nesterov=true", "optim.weight_decay=0",
     "optim.ema=0.9", "optim.schedule.name=cosine", "optim.schedule.milestones=[]", "optim.schedule.factor=1",
     "optim.schedule.warmup_steps=1", "optim.schedule.warmup_factor=1", "run.device=cpu",
-    "run.precision=float32", "run.compile=false", "run.threads=1",
+    "run.precision=float32", "run.compile=false", "run.threads=1", "run.kernels=torch",
     "record.gradient_norm=false", "record.probes=[]", "record.every=1",
     "record.eval_every=1", "record.checkpoint_every=1",
 ]  # fmt: skip
@@ -482,6 +506,14 @@ CHANGES = [
 def changed_everywhere() -> Config:
     names = {"optim.schedule.name=cosine", "optim.momentum=0", "model.convs_per_block=1"}
     return load(None, [text for text in CHANGES if text not in names])
+
+
+def test_a_younger_key_leaves_the_names_of_older_runs_as_they_were():
+    """Digests of before there were data.pad and run.kernels, as run folders and manifests hold them."""
+    assert Config().digest() == "e6d6473b5324d73db2c3ac2617083534ba164e031683bcaa6ee5ae8515705375"
+    assert load("fast20").digest() == "b6dce7b6dc310bf52710ac890e7bbd6a51734fdbeb654622e038f162620e4eac"
+    for key, value in AS_EVER.items():
+        assert flat(Config().tree())[key] == value, "the default is what was ever done"
 
 
 def test_differing_keys_name_both_values_and_none_where_one_has_no_such_key():

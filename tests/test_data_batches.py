@@ -1,22 +1,24 @@
 """A batch is a pure function of the seed and the step, and the pixels are those of the slow way."""
 
+from typing import get_args
+
 import pytest
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as T
 
-from resexp.config import Normalize
-from resexp.data.batches import Draw, draw, epoch_steps, in_place, render, sample
+from resexp.config import Normalize, Pad
+from resexp.data.batches import Draw, draw, epoch_steps, render, sample, unaugmented
 from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.errors import DataError
 
 
-def noise(num: int = 40, normalize: Normalize = "channel") -> Dataset:
-    chance = torch.Generator().manual_seed(5)
-    images = torch.randint(256, (num, 3, 32, 32), generator=chance, dtype=torch.uint8)
-    labels = torch.randint(3, (num,), generator=chance)
-    return dataset(images, labels, ("a", "b", "c"), statistics(images, normalize))
+def noise(num: int = 40, normalize: Normalize = "channel", pad: Pad = "before") -> Dataset:
+    rng = torch.Generator().manual_seed(5)
+    images = torch.randint(256, (num, 3, 32, 32), generator=rng, dtype=torch.uint8)
+    labels = torch.randint(3, (num,), generator=rng)
+    return dataset(images, labels, ("a", "b", "c"), statistics(images, normalize), pad)
 
 
 def one_by_one(data: Dataset, index: int, top: int, left: int, flip: int) -> Tensor:
@@ -40,6 +42,39 @@ def test_render_agrees_with_the_slow_way(normalize: Normalize) -> None:
     assert images.dtype == torch.float32
 
 
+def zeros_around_normalised(data: Dataset, index: int, top: int, left: int, flip: int) -> Tensor:
+    """Return one image of a batch as torchvision makes it: to [0, 1], normalise, pad with 0, crop, mirror."""
+    image = (data.images[index] / 255 - data.mean / 255) / (data.std / 255)
+    image = T.crop(T.pad(image, [4], fill=0), top, left, 32, 32)
+    return T.hflip(image) if flip else image
+
+
+@pytest.mark.parametrize("normalize", ["channel", "pixel_mean"])
+def test_padding_after_normalising_is_zeros_and_each_pixel_keeps_its_own_mean(normalize: Normalize) -> None:
+    data = noise(normalize=normalize, pad="after")
+    tables = draw(3, 7, num_images=40, batch_size=32, augment=True)
+    images = render(data, tables).images
+    rows = [map(int, row) for row in zip(*tables, strict=True)]
+    expected = torch.stack([zeros_around_normalised(data, *row) for row in rows])
+    torch.testing.assert_close(images, expected, atol=2e-5, rtol=1e-5)
+    assert images.dtype == torch.float32
+
+
+def test_where_nothing_is_cropped_the_padding_cannot_be_told() -> None:
+    still = unaugmented(torch.arange(40))
+    before, after = (render(noise(normalize="pixel_mean", pad=pad), still).images for pad in get_args(Pad))
+    assert torch.equal(before, after)
+
+
+def test_an_eighth_of_what_is_trained_on_is_padding() -> None:
+    """1 - (1 - 20/9 / 32)^2 = 13.4%: a crop is moved by 20/9 pixels on average, in both directions."""
+    data = noise(normalize="pixel_mean", pad="after")
+    blank = data._replace(images=torch.full_like(data.images, 255))
+    tables = [draw(0, step, num_images=40, batch_size=40, augment=True) for step in range(50)]
+    shares = torch.stack([(render(blank, one).images == 0).float().mean() for one in tables])
+    assert float(shares.mean()) == pytest.approx(0.134, abs=0.005)
+
+
 @pytest.mark.parametrize(("top", "left", "flip"), [(0, 0, 0), (8, 8, 1), (0, 8, 1), (4, 4, 1), (4, 4, 0)])
 def test_extreme_crops_stay_inside_the_padding(top: int, left: int, flip: int) -> None:
     data = noise()
@@ -50,7 +85,7 @@ def test_extreme_crops_stay_inside_the_padding(top: int, left: int, flip: int) -
 
 def test_unaugmented_images_are_the_images() -> None:
     data = noise()
-    images = render(data, in_place(torch.arange(40))).images * data.std + data.mean
+    images = render(data, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(images, data.images.float(), atol=1e-3, rtol=0)
 
 
@@ -110,7 +145,7 @@ def test_images_of_another_size_keep_it() -> None:
     small = dataset(data.images[..., ::2, ::2], data.labels, data.classes, (data.mean, data.std))
     images = render(small, draw(0, 0, num_images=40, batch_size=40, augment=True)).images
     assert images.shape == (40, 3, 16, 16)
-    still = render(small, in_place(torch.arange(40))).images * data.std + data.mean
+    still = render(small, unaugmented(torch.arange(40))).images * data.std + data.mean
     torch.testing.assert_close(still, small.images.float(), atol=1e-3, rtol=0)
 
 

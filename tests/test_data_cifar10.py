@@ -52,9 +52,9 @@ def test_mirrors_are_tried_in_order_until_one_is_right(
     tmp_path: Path, server: Server, mirror: Callable[..., None]
 ) -> None:
     mirror("missing", "cut", "wrong", "good", "never")
-    cifar10.fetch(tmp_path, archive=Tiny)
+    cifar10.fetch_cifar10(tmp_path, archive=Tiny)
     assert server.asked == ["missing", "cut", "wrong", "good"]
-    assert "every MD5 right" in cifar10.verify(tmp_path, archive=Tiny)
+    assert "every MD5 right" in cifar10.verify_cifar10(tmp_path, archive=Tiny)
 
 
 def test_when_none_is_right_each_is_named_with_its_reason_and_what_to_do(
@@ -79,7 +79,7 @@ def test_a_mirror_of_ones_own_is_the_only_one_asked(
 ) -> None:
     monkeypatch.setenv(cifar10.MIRROR_VARIABLE, server.url("missing"))
     with pytest.raises(DataError):
-        cifar10.fetch(tmp_path, archive=Tiny)
+        cifar10.fetch_cifar10(tmp_path, archive=Tiny)
     assert server.asked == ["missing"]
 
 
@@ -131,7 +131,7 @@ def test_the_known_size_is_that_of_cifar10s_archive(tmp_path: Path, monkeypatch:
     seen = list[int]()
     monkeypatch.setattr(cifar10, "download", lambda *_, num_bytes, **__: seen.append(num_bytes) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        cifar10.fetch(tmp_path)
+        cifar10.fetch_cifar10(tmp_path)
     assert seen == [170_498_071]
 
 
@@ -158,7 +158,7 @@ def test_nothing_is_written_through_what_stands_in_the_place_of_a_file_of_ours(
     else:
         os.mkfifo(place)
     with pytest.raises(DataError) as caught:
-        cifar10.fetch(root, archive=Tiny)
+        cifar10.fetch_cifar10(root, archive=Tiny)
     assert str(place) in caught.value.lines[0]
     assert len(caught.value.lines) == 1
     assert foreign.read_text() == "somebody's own"
@@ -176,18 +176,18 @@ def test_a_batch_cut_short_is_named_with_the_repair_which_repairs(
     tmp_path: Path, server: Server, mirror: Callable[..., None]
 ) -> None:
     mirror("good")
-    cifar10.fetch(tmp_path, archive=Tiny)
+    cifar10.fetch_cifar10(tmp_path, archive=Tiny)
     damaged = tmp_path / "cifar-10-batches-py" / "data_batch_2"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     (tmp_path / "cifar-10-batches-py" / "batches.meta").unlink()
-    for look in (cifar10.load, cifar10.verify):
+    for look in (cifar10.load, cifar10.verify_cifar10):
         with pytest.raises(DataError) as caught:
             look(tmp_path, archive=Tiny)
         assert f"{damaged}: altered or cut short" in caught.value.lines[0]
         assert "batches.meta: missing" in caught.value.lines[1]
         assert all(f"`resexp data fetch --root {tmp_path}` repairs it" in line for line in caught.value.lines)
     assert len(server.asked) == 1
-    cifar10.fetch(tmp_path, archive=Tiny)
+    cifar10.fetch_cifar10(tmp_path, archive=Tiny)
     assert len(server.asked) == 1, "the archive on disk was right"
     assert len(cifar10.load(tmp_path, archive=Tiny).train_images) == 16
 
@@ -256,7 +256,7 @@ def test_the_python_version_is_found_at_and_below_the_root_and_checked_there(
     tmp_path: Path, server: Server, mirror: Callable[..., None], places: str
 ) -> None:
     mirror("good")
-    cifar10.fetch(tmp_path / "deep", archive=Tiny)
+    cifar10.fetch_cifar10(tmp_path / "deep", archive=Tiny)
     folder = tmp_path / "deep" / "cifar-10-batches-py"
     if places == "at, under another name":
         folder = folder.rename(tmp_path / "renamed")
@@ -266,7 +266,7 @@ def test_the_python_version_is_found_at_and_below_the_root_and_checked_there(
     with pytest.raises(DataError, match="data_batch_2: altered or cut short"):
         cifar10.load(root, archive=Tiny)
     if places == "at":
-        cifar10.fetch(root, archive=Tiny)
+        cifar10.fetch_cifar10(root, archive=Tiny)
         assert len(cifar10.load(root, archive=Tiny).train_images) == 16
     assert server.asked == ["good"]
     assert not list(folder.glob(".*"))
@@ -282,7 +282,7 @@ def test_a_batch_that_is_a_pointer_of_git_lfs_is_said_to_be_one(
     tmp_path: Path, mirror: Callable[..., None]
 ) -> None:
     mirror("good")
-    cifar10.fetch(tmp_path, archive=Tiny)
+    cifar10.fetch_cifar10(tmp_path, archive=Tiny)
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
     (tmp_path / "cifar-10-batches-py" / "data_batch_2").write_text(pointer)
     with pytest.raises(DataError, match="data_batch_2: a pointer of Git LFS, not the file"):
@@ -326,7 +326,7 @@ def test_a_kill_during_the_download_is_made_good_by_the_next_start(tmp_path: Pat
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"choose another data\.root"):
-        cifar10.fetch(tmp_path / "file", archive=Tiny)
+        cifar10.fetch_cifar10(tmp_path / "file", archive=Tiny)
 
 
 def test_auto_takes_crayons_when_no_mirror_answers_and_says_why(

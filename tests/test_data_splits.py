@@ -11,9 +11,9 @@ from resexp.errors import DataError
 
 
 def raw(num: int = 60) -> Raw:
-    chance = np.random.default_rng(4)
-    images = chance.integers(0, 256, (num, 3, 32, 32), dtype=np.uint8)
-    labels = chance.integers(0, 3, num)
+    rng = np.random.default_rng(4)
+    images = rng.integers(0, 256, (num, 3, 32, 32), dtype=np.uint8)
+    labels = rng.integers(0, 3, num)
     return Raw(images, labels, images[:10] // 2, labels[:10], ("a", "b", "c"), "noise")
 
 

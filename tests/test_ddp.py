@@ -23,7 +23,7 @@ from resexp.records.preflight import admit_devices
 from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.distributed.process_group import Group, synchronised
-from resexp.training.distributed.rank import Place
+from resexp.training.distributed.rank import Rank
 from resexp.training.execution import Execution, spread
 
 TRAIN = ["train", "--config", "c.yaml", "--runs-dir"]
@@ -68,9 +68,9 @@ def whole(ranks: Ranks, work: Path) -> Path:
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_the_slices_in_order_are_the_batch_of_one_process(size: int) -> None:
-    chance = draw(7, 5, num_images=50, batch_size=12, augment=True)
-    slices = [Group(Place(rank, size)).slice(chance) for rank in range(size)]
-    for tables in zip(chance, *slices, strict=True):
+    batch_spec = draw(7, 5, num_images=50, batch_size=12, augment=True)
+    slices = [Group(Rank(rank, size)).slice(batch_spec) for rank in range(size)]
+    for tables in zip(batch_spec, *slices, strict=True):
         assert torch.equal(tables[0], torch.cat(tables[1:]))
         assert len({len(part) for part in tables[1:]}) == 1
 
@@ -208,11 +208,11 @@ CPU = Execution("cpu", "float32", "compiled", 1, "")
 def test_several_devices_share_the_cores_and_do_not_compile_unless_told() -> None:
     config = tiny_config(model__norm="none", run__threads="auto", run__compile="auto")
     cores = CPU._replace(threads=64)
-    assert spread(cores, config, Place()) == cores
-    found = spread(cores, config, Place(size=1000 * 8, local_size=1000)._replace(size=8))
+    assert spread(cores, config, Rank()) == cores
+    found = spread(cores, config, Rank(size=1000 * 8, local_size=1000)._replace(size=8))
     assert (found.threads, found.mode, found.devices) == (1, "eager", 8)
     stated = tiny_config(model__norm="none", run__compile=True, run__threads=3)
-    found = spread(CPU._replace(threads=3), stated, Place(size=2, local_size=2))
+    found = spread(CPU._replace(threads=3), stated, Rank(size=2, local_size=2))
     assert (found.threads, found.mode) == (3, "compiled")
 
 

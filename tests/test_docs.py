@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import table
+from benchmarks import results, table, word_error_rates
 from resexp.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -107,3 +107,10 @@ def test_every_command_explains_itself_with_an_example() -> None:
 def test_the_readme_shows_the_speeds_that_were_measured() -> None:
     """The table is made from benchmarks/results/, and made again whenever they are."""
     assert "\n".join(table.lines()) in (ROOT / "README.md").read_text()
+
+
+def test_the_page_on_statistics_shows_the_error_rates_that_were_simulated() -> None:
+    kept = json.loads((results.PLACE / "word_error_rates-cpu.json").read_text())["figures"]
+    assert kept["num"] == 1000
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    assert "\n".join(word_error_rates.lines(kept["shares"])) in page

@@ -21,17 +21,25 @@ def models(made: Plan) -> list[tuple[str, int, str, str]]:
     ]
 
 
-def test_the_quick_look_is_four_nets_of_depth_56() -> None:
-    made = plan(["plain", "residual"])
+@pytest.mark.parametrize(("full", "depth", "width"), [(False, 20, 8), (True, 56, 16)])
+def test_the_quick_look_is_four_nets_and_its_long_form_the_same_four_at_depth_56(
+    full: bool, depth: int, width: int
+) -> None:
+    made = plan(["plain", "residual"], full=full)
     assert models(made) == [
-        ("plain", 56, "none", "default"),
-        ("plain", 56, "batch", "he"),
-        ("residual", 56, "none", "default"),
-        ("residual", 56, "batch", "he"),
+        ("plain", depth, "none", "default"),
+        ("plain", depth, "batch", "he"),
+        ("residual", depth, "none", "default"),
+        ("residual", depth, "batch", "he"),
     ]
     config = made.jobs[0].config
-    assert (config.optim.steps, config.optim.batch_size, config.optim.lr) == (150, 128, 0.02)
+    assert config.model.width == width
     assert (config.data.name, config.data.augment) == ("auto", False)
+    assert config.record.eval_every == config.optim.steps
+
+
+def test_the_quick_look_and_its_long_form_have_folders_of_their_own() -> None:
+    assert plan(["plain"]).folder != plan(["plain"], full=True).folder
 
 
 @pytest.mark.parametrize(
@@ -47,7 +55,7 @@ def test_the_quick_look_is_four_nets_of_depth_56() -> None:
     ids=str,
 )
 def test_setting_norm_or_init_keeps_one_pair(sets: list[str], pair: tuple[str, str]) -> None:
-    assert models(plan(["plain", "residual"], sets=sets)) == [("plain", 56, *pair), ("residual", 56, *pair)]
+    assert models(plan(["plain", "residual"], sets=sets)) == [("plain", 20, *pair), ("residual", 20, *pair)]
 
 
 def test_depths_axes_and_seeds_multiply() -> None:
@@ -81,7 +89,7 @@ def test_every_run_has_a_folder_that_names_it() -> None:
     for job in made.jobs:
         assert job.folder.parent == made.folder
         assert job.folder.name == job.config.name
-        assert job.folder.name == f"{job.arm}-d56-s{job.config.seed}-{job.config.digest()[:8]}"
+        assert job.folder.name == f"{job.arm}-d20-s{job.config.seed}-{job.config.digest()[:8]}"
 
 
 def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> None:
@@ -105,6 +113,8 @@ def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> No
         (["plain", "residual"], {"vary": {"model.kind": ["plain"]}}, "plain and residual say it"),
         (["plain"], {"vary": {"seed": ["0", "1"]}, "num_seeds": 2}, "seed 1 is asked for 2 times"),
         (["plain"], {"vary": {"run.precision": ["float32", "bfloat16"]}}, "executed alike"),
+        (["plain"], {"full": True, "config": "vanishing"}, "a config says its own length"),
+        (["plain20", "residual20"], {"full": True}, "a config says its own length"),
     ],
 )
 def test_what_does_not_fit_is_refused(arms: list[str], changes: dict, said: str) -> None:

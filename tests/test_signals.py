@@ -41,7 +41,7 @@ def test_one_signal_saves_and_says_how_to_go_on(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-@pytest.mark.parametrize("case", ["second signal", "not heeded"])
+@pytest.mark.parametrize("case", ["second signal", "not polled"])
 def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
     number: signal.Signals, case: str
 ) -> None:
@@ -49,7 +49,7 @@ def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
     if pid == 0:
         with stop_on_signals() as stop:
             if case == "second signal":
-                with stop.heeding():
+                with stop.polling():
                     os.kill(os.getpid(), number)
                     os.kill(os.getpid(), number)
             os.kill(os.getpid(), number)

@@ -1,4 +1,4 @@
-"""Intervals, Holm and words against textbook formulas, brute force and simulation."""
+"""Intervals, exact tests, Holm and words against textbook formulas and brute force."""
 
 import itertools
 import math
@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmarks.error_rates import num_found, num_with_a_word, one_cell
 from resexp.analysis.statistics import (
     Estimate,
     difference_word,
+    fisher,
     holm,
     mean_estimate,
+    outlier,
     paired_difference,
     welch_difference,
 )
@@ -125,16 +126,52 @@ def test_a_word_needs_five_seeds_and_an_adjusted_p_below_5_percent(n, mean, adju
     assert difference_word(Estimate(n, mean, (-2.0, 2.0), 0.01), adjusted) == word
 
 
-def test_equal_arms_are_rarely_told_apart_in_a_whole_comparison():
-    # 5% of 100, and three standard deviations of that count.
-    assert num_with_a_word(100, num_seeds=5, seed=1) <= 11
+def _two_sided(successes: int, num: int, other: int, other_num: int) -> float:
+    """Fisher's p by counting: the share of all ways to deal the successes that are no likelier than this."""
+    total = successes + other
+    ways = [math.comb(num, k) * math.comb(other_num, total - k) for k in range(total + 1)]
+    return sum(way for way in ways if way <= ways[successes]) / math.comb(num + other_num, total)
 
 
-def test_three_seeds_never_get_a_word():
-    assert num_with_a_word(20, num_seeds=3, seed=1) == 0
+@pytest.mark.parametrize(
+    "table", [(5, 5, 0, 5), (10, 10, 0, 10), (3, 5, 1, 6), (7, 10, 10, 10), (2, 4, 3, 9)]
+)
+def test_fisher_is_a_count_of_ways_and_its_smallest_p_belongs_to_the_most_uneven_table(table):
+    successes, num, other, other_num = table
+    total = successes + other
+    possible = [
+        _two_sided(k, num, total - k, other_num) for k in range(num + 1) if 0 <= total - k <= other_num
+    ]
+    found = fisher(*table)
+    assert found.p == pytest.approx(_two_sided(*table))
+    assert found.smallest == pytest.approx(min(possible))
 
 
-def test_a_difference_of_two_standard_deviations_is_found_at_five_seeds():
-    differences = one_cell(100, num_seeds=5, seed=1, effect=2.0)
-    assert sum(d.word == "lower" for d in differences) >= 80
-    assert sum(d.word == "lower" for d in differences) == num_found(differences)
+def test_an_outlier_is_that_of_grubbs():
+    """Grubbs (1950) for n = 10: |x - mean| / sd beyond 2.290 at 5%, two-sided."""
+    base = _random(0, 9)
+
+    def g(value: float) -> float:
+        values = np.array([*base, value])
+        return abs(value - values.mean()) / values.std(ddof=1)
+
+    low, high = float(np.mean(base)), 1e3
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if g(middle) < 2.290 else (low, middle)
+    assert outlier([*base, low - 0.05]) is None
+    assert outlier([*base, high + 0.05]) == 9
+
+
+def test_an_outlier_is_seen_in_5_percent_of_normal_samples_and_wherever_it_is_plain():
+    samples = [_random(seed, 10) for seed in range(600)]
+    accused = sum(outlier(sample) is not None for sample in samples)
+    assert abs(accused - 30) < 3.5 * math.sqrt(30 * 0.95)
+    assert all(outlier([*sample[:4], 1e3, *sample[4:]]) == 4 for sample in samples[:20])
+
+
+@pytest.mark.parametrize(
+    ("values", "place"), [([], None), ([1.0, 9.0], None), ([2.0] * 5, None), ([2.0] * 4 + [3.0], 4)]
+)
+def test_outliers_of_few_or_equal_values(values, place):
+    assert outlier(values) == place

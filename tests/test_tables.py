@@ -75,14 +75,22 @@ def test_only_axes_that_vary_are_shown(comparison: Path) -> None:
     assert final_table(batch).names[:3] == ["arm", "depth", "seeds"]
 
 
-def test_failed_seeds_are_counted_and_never_averaged() -> None:
-    _, texts = only_row(
+def test_a_stuck_seed_is_in_the_mean_and_a_diverged_one_is_counted() -> None:
+    table, texts = only_row(
         entry(final_loss=1.0),
         entry(final_loss=2.3, fate="stuck", seed=1),
         entry(final_loss=None, fate="diverged", seed=2, test_accuracy=None),
     )
     assert texts["seeds"] == "3 (1 stuck, 1 diverged)"
-    assert texts["final loss"] == "1.000"
+    assert texts["final loss"].startswith("1.650 [")
+    assert table.rows[0]["final_loss"] == pytest.approx(1.65)
+
+
+def test_where_some_seeds_underflow_the_bound_alone_is_shown() -> None:
+    _, texts = only_row(
+        *(entry(transport_initial=0.0, seed=seed) for seed in range(4)), entry(transport_initial=2e-3, seed=4)
+    )
+    assert re.fullmatch(r"< \d\.\de-\d\d vanishing", texts["T"])
 
 
 def test_where_every_seed_is_stuck_their_range_stands_for_the_mean() -> None:

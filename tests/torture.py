@@ -126,14 +126,14 @@ def kill_command(work: Path, num: int, sets: list[str]) -> Tally:
     whole = resexp("train", "--config", "c.yaml", *sets, folder=work)
     if whole.code:
         return Tally(0, [whole.stderr])
-    chance, kills, faults, runs = random.Random(3), 0, list[str](), 0
+    rng, kills, faults, runs = random.Random(3), 0, list[str](), 0
     while kills < num:
         runs += 1
         name = f"run{runs}"
         arguments = ["train", "--config", "c.yaml", "--name", name, "--resume", "auto", *sets]
         for _ in range(min(5, num - kills)):
             process = start(arguments, work)
-            time.sleep(chance.uniform(0.1, 1) * whole.seconds)
+            time.sleep(rng.uniform(0.1, 1) * whole.seconds)
             process.send_signal(signal.SIGKILL)
             process.communicate()
             kills += process.returncode == -signal.SIGKILL

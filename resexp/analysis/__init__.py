@@ -1,1 +1,1 @@
-"""What it means: statistics, theory, words."""
+"""Analysis of records: cells, statistics, contrasts, theory, verdicts. No torch."""

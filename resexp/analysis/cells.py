@@ -1,4 +1,4 @@
-"""Runs as a comparison sees them, and the cells they fall into.
+"""Cells of a comparison's grid: runs as a comparison sees them, and how they are grouped.
 
 A cell is one combination of what was varied (depth, norm, ...): whatever differs between runs of one arm,
 seeds apart. What differs between the arms themselves is the question, not a cell.
@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import scipy  # whose parts are loaded when they are first used: most runs are not stuck
+
 from resexp.config import flat
 from resexp.records.run import Run
 
 STUCK_MARGIN = 0.05
 """Nats. The loss of a constant guess scatters around ln K by less; a net that learns falls by more."""
+MIN_POINTS_FOR_A_TREND, TREND_ERROR_RATE = 8, 0.01
 DEPTH, NORM, INIT = "model.depth", "model.norm", "model.init"
-Cell = tuple[tuple[str, Any], ...]
+CellKey = tuple[tuple[str, Any], ...]
 Fate = Literal["finished", "stuck", "diverged", "unfinished"]
 
 
@@ -54,10 +57,10 @@ class RunSummary:
     transport_final: float | None = None
     folder: str = ""
     curve: tuple[tuple[float, float], ...] = ()
-    settings: Cell = ()
+    settings: CellKey = ()
 
     @property
-    def chance(self) -> float:
+    def guess_loss(self) -> float:
         """The loss of guessing, ln K, in nats."""
         return math.log(self.num_classes)
 
@@ -67,8 +70,23 @@ class RunSummary:
         if self.status != "finished":
             return "diverged" if self.status == "diverged" else "unfinished"
         losses = [loss for _, loss in self.curve] or [self.final_loss]
-        never_left = all(loss is not None and loss > self.chance - STUCK_MARGIN for loss in losses)
+        never_left = all(loss is not None and loss > self.guess_loss - STUCK_MARGIN for loss in losses)
         return "stuck" if never_left else "finished"
+
+    @property
+    def falling(self) -> bool | None:
+        """Whether the loss of a stuck run still falls; None for other runs, and where too little is recorded.
+
+        Kendall's rank test of the recorded losses against their steps, behind the first quarter of the run,
+        in which a net comes down to guessing. A loss that stands still is called falling in 1% of runs.
+        """
+        if self.fate != "stuck":
+            return None
+        late = [point for point in self.curve if point[0] >= self.steps / 4]
+        if len(late) < MIN_POINTS_FOR_A_TREND:
+            return None
+        steps, losses = zip(*late, strict=True)
+        return bool(scipy.stats.kendalltau(steps, losses, alternative="less").pvalue < TREND_ERROR_RATE)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -76,7 +94,11 @@ class RunSummary:
         return {DEPTH: self.depth, NORM: self.norm, INIT: self.init, **dict(self.settings)}
 
 
-def settings_of(tree: Mapping[str, Any]) -> Cell:
+Arms = Mapping[str, Sequence[RunSummary]]
+"""The runs of one cell by arm; the first arm is what the others are set against."""
+
+
+def settings_of(tree: Mapping[str, Any]) -> CellKey:
     """Return a config's tree as (dotted key, value) pairs, without what never names a cell: name and seed."""
     return tuple(
         (key, tuple(value) if isinstance(value, list) else value)
@@ -91,7 +113,7 @@ def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
     return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
 
 
-def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]]]:
+def by_cell(runs: Sequence[RunSummary]) -> dict[CellKey, dict[str, list[RunSummary]]]:
     """Return the runs of each cell by arm, cells and arms in order of appearance.
 
     Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
@@ -99,7 +121,7 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]
     axes = list(
         dict.fromkeys(key for arm in _by_arm(runs).values() for key in varying([run.facts for run in arm]))
     )
-    cells: dict[Cell, list[RunSummary]] = {}
+    cells: dict[CellKey, list[RunSummary]] = {}
     for run in runs:
         cells.setdefault(tuple((axis, run.facts.get(axis)) for axis in axes), []).append(run)
     grouped = {cell: _by_arm(members) for cell, members in cells.items()}
@@ -110,7 +132,7 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[Cell, dict[str, list[RunSummary]
     return grouped
 
 
-def name_of(cell: Cell, runs: Iterable[RunSummary]) -> Cell:
+def name_of(cell: CellKey, runs: Iterable[RunSummary]) -> CellKey:
     """Return the cell with depth, norm and init spelled out where all its runs share them."""
     facts = [run.facts for run in runs]
     shared = {key: facts[0][key] for key in (DEPTH, NORM, INIT) if len({fact[key] for fact in facts}) == 1}
@@ -122,7 +144,7 @@ def short(key: str) -> str:
     return key.removeprefix("model.")
 
 
-def label(cell: Cell) -> str:
+def label(cell: CellKey) -> str:
     """Return a cell in words: 'depth 56, norm batch'."""
     return ", ".join(f"{short(key)} {value}" for key, value in cell)
 

@@ -1,171 +1,151 @@
-"""Degradation: a deeper plain net that trains worse than a shallower one (He et al. 2015, section 1).
+"""Contrasts: what is subtracted from what, arms and depths, and which of it is tested.
 
-Measured on the loss over a fixed 2,000 training images in evaluation mode, so it is not overfitting; and
-only between nets that learn and whose gradient does not vanish, so it is neither of those either.
+In each cell every arm is set against the first. The primary metric, fixed beforehand, is `final_loss`, the
+mean training loss over the last 10% of the steps. It alone is tested between arms; the other metrics get
+intervals without words. A stuck run has a loss like any other and stays in. A diverged one has none: then
+there is no word on a mean, and what became of the seeds is the finding. How many seeds trained is tested as
+well, by Fisher's exact test, wherever one did not. All tests of a comparison, degradation among them, are
+one family for Holm's correction, so the chance that a whole comparison says one false word stays at 5%. A
+test that could not give a word, whatever it found, is no part of the family.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from resexp.analysis.cells import DEPTH, Cell, RunSummary, name_of
-from resexp.analysis.gradient_ratio import transport
+from resexp.analysis.cells import Arms, CellKey, RunSummary, name_of
+from resexp.analysis.degradation import Degradation, degradations
+from resexp.analysis.samples import TRAIN_LOSS, LeftOut, divergence, ended, left_out_of, odd_seed, turns
 from resexp.analysis.statistics import (
+    ERROR_RATE,
+    MIN_SEEDS_FOR_A_WORD,
+    SEEDS_TO_SEE_IT,
+    DifferenceWord,
     Estimate,
-    Word,
     difference_word,
+    fisher,
     holm,
     paired_difference,
-    welch_difference,
 )
 
-METRIC = "train_loss"
-LEARNED_MARGIN = 0.1
-"""Nats below ln K that the deeper net must reach before its loss says anything about degradation."""
-Arms = Mapping[str, Sequence[RunSummary]]
 PRIMARY = "final_loss"
 METRICS = (PRIMARY, "loss_area", "train_loss", "train_accuracy", "test_loss", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Degradation:
-    """The deepest plain net against the shallowest, all else equal.
-
-    cost: deep - shallow, by Welch, since nets of two depths share no initial weights. obstacle: why it must
-    not be called degradation, whatever the numbers; None if nothing stands in the way. residual: the arm set
-    beside it, None without one. added: (plain deep - plain shallow) - (residual deep - residual shallow),
-    what the shortcuts save; paired by seed within each depth, by Welch across.
-    """
-
-    plain: str
-    cell: Cell
-    shallow: Sequence[RunSummary]
-    deep: Sequence[RunSummary]
-    cost: Estimate
-    obstacle: str | None
-    residual: str | None
-    added: Estimate | None
-
-
-def degradations(cells: Mapping[Cell, Arms]) -> list[Degradation]:
-    """Return one finding for each plain arm and each setting in which it was given at two depths or more."""
-    by_rest: dict[Cell, dict[int, Arms]] = {}
-    for cell, arms in cells.items():
-        rest = tuple(pair for pair in cell if pair[0] != DEPTH)
-        if len(rest) < len(cell):
-            by_rest.setdefault(rest, {})[dict(cell)[DEPTH]] = arms
-    return [
-        _degradation(arm, rest, depths)
-        for rest, depths in by_rest.items()
-        for arm in dict.fromkeys(arm for arms in depths.values() for arm in arms)
-        if len(_depths_of(arm, "plain", depths)) > 1
-    ]
-
-
-def _depths_of(arm: str, kind: str, depths: Mapping[int, Arms]) -> list[int]:
-    return sorted(
-        depth for depth, arms in depths.items() if any(run.kind == kind for run in arms.get(arm, ()))
-    )
-
-
-def _degradation(plain: str, cell: Cell, depths: Mapping[int, Arms]) -> Degradation:
-    given = _depths_of(plain, "plain", depths)
-    at_shallow, at_deep = depths[given[0]], depths[given[-1]]
-    shallow, deep = learned(at_shallow[plain]), learned(at_deep[plain])
-    residual = next(
-        (arm for arm in at_deep if {given[0], given[-1]} <= set(_depths_of(arm, "residual", depths))), None
-    )
-    added = None
-    if residual is not None:
-        added = welch_difference(
-            _paired(deep, learned(at_deep[residual])), _paired(shallow, learned(at_shallow[residual]))
-        )
-    return Degradation(
-        plain=plain,
-        cell=cell,
-        shallow=at_shallow[plain],
-        deep=at_deep[plain],
-        cost=welch_difference(list(deep.values()), list(shallow.values())),
-        obstacle=_obstacle(at_deep[plain], deep),
-        residual=residual,
-        added=added,
-    )
-
-
-def learned(runs: Sequence[RunSummary], metric: str = METRIC) -> dict[int, float]:
-    """Return the metric by seed of the runs that finished and left guessing; the others are only counted."""
-    values = {run.seed: getattr(run, metric) for run in runs if run.fate == "finished"}
-    return {seed: value for seed, value in values.items() if value is not None}
-
-
-def _paired(values: Mapping[int, float], reference: Mapping[int, float]) -> list[float]:
-    return [values[seed] - reference[seed] for seed in sorted(values.keys() & reference.keys())]
-
-
-def _obstacle(runs: Sequence[RunSummary], losses: Mapping[int, float]) -> str | None:
-    layers = runs[0].depth - 2
-    for when, values in (
-        ("at step 0", [run.transport_initial for run in runs]),
-        ("at the last probe", [run.transport_final for run in runs]),
-    ):
-        if transport(values, layers).word == "vanishing":
-            return f"the gradient vanishes {when}"
-    if not losses:
-        return "no seed learned"
-    mean, needed = sum(losses.values()) / len(losses), runs[0].chance - LEARNED_MARGIN
-    if mean >= needed:
-        return (
-            f"its loss of {mean:.3f} is not below ln {runs[0].num_classes} - {LEARNED_MARGIN} = {needed:.3f}"
-        )
-    return None
+TRAINED = "trained"
+"""The metric of a comparison of fates: the share of seeds that got below guessing and did not diverge."""
 
 
 @dataclass(frozen=True)
 class Difference:
     """One difference in one cell: n, mean, t interval; p, adjusted p and a word if it is tested.
 
-    about: arms (arm - reference, paired by seed); degradation (plain, deep - shallow); shortcuts (what they
-    save of it). what: the same, spelled out with the arms. obstacle: why no word may be said, None if nothing
-    but the number of seeds stands in the way. word: lower, higher, not resolved; None below five seeds.
+    about: arms (arm - reference, paired by seed); fates (share of seeds that trained, arm - reference);
+    degradation (plain, deep - shallow); shortcuts (what they save of it). what: the same, spelled out with
+    the arms. tested: whether it is asked for a word at all. obstacle: why it gets none, whatever the numbers.
+    left_out: the seeds the numbers do not rest on. odd: the seed that makes the spread, None without one.
+    turns: whether the sign would turn if 30% of the better side's seeds had got stuck unseen. counts: of
+    fates, how many trained of how many, for both arms. smallest_p: that the test could give. adjusted_p: None
+    outside the family. word: lower, higher, not resolved; None where none may be said.
     """
 
-    about: Literal["arms", "degradation", "shortcuts"]
+    about: Literal["arms", "fates", "degradation", "shortcuts"]
     what: str
     arm: str
     reference: str
-    cell: Cell
+    cell: CellKey
     metric: str
     steps: str
     estimate: Estimate
     tested: bool
     obstacle: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
+    odd: int | None = None
+    turns: bool = False
+    counts: tuple[int, int, int, int] | None = None
+    smallest_p: float = 0.0
     adjusted_p: float | None = None
-    word: Word | None = None
+    word: DifferenceWord | None = None
+
+    @property
+    def in_family(self) -> bool:
+        """Whether the test could give a word, so that it takes its share of the 5%."""
+        able = self.estimate.n >= MIN_SEEDS_FOR_A_WORD and self.smallest_p < ERROR_RATE
+        return able and self.tested and self.obstacle is None and self.estimate.p is not None
+
+    @property
+    def too_few_to_trust(self) -> bool:
+        """Whether stuck seeds could hide behind so few, and would turn the sign."""
+        return self.about != "fates" and self.estimate.n < SEEDS_TO_SEE_IT and self.turns
 
 
-def differences(cells: Mapping[Cell, Arms]) -> list[Difference]:
+def differences(cells: Mapping[CellKey, Arms]) -> list[Difference]:
     """Return every difference, those between arms first, judged."""
     found = [difference for cell, arms in cells.items() for difference in _between_arms(cell, arms)]
     found += [difference for finding in degradations(cells) for difference in _between_depths(finding)]
     return _judged(found)
 
 
-def _between_arms(cell: Cell, arms: Arms) -> Iterator[Difference]:
+def _between_arms(cell: CellKey, arms: Arms) -> Iterator[Difference]:
     reference, *others = arms
     for arm in others:
         runs = [*arms[arm], *arms[reference]]
         for metric in METRICS:
-            yield Difference(
-                about="arms",
-                what=f"{arm} - {reference}",
-                arm=arm,
-                reference=reference,
-                cell=name_of(cell, runs),
-                metric=metric,
-                steps=_steps(runs),
-                estimate=paired_difference(learned(arms[arm], metric), learned(arms[reference], metric)),
-                tested=metric == PRIMARY,
-            )
+            yield _in_metric(metric, arm, reference, cell, arms)
+        yield from _in_fates(arm, reference, name_of(cell, runs), arms)
+
+
+def _in_metric(metric: str, arm: str, reference: str, cell: CellKey, arms: Arms) -> Difference:
+    runs = [*arms[arm], *arms[reference]]
+    mine, other = ended(arms[arm], metric), ended(arms[reference], metric)
+    shared = sorted(mine.keys() & other.keys())
+    left_out = (
+        *left_out_of(arm, arms[arm], mine, [run.seed for run in arms[reference]]),
+        *left_out_of(reference, arms[reference], other, [run.seed for run in arms[arm]]),
+    )
+    return Difference(
+        about="arms",
+        what=f"{arm} - {reference}",
+        arm=arm,
+        reference=reference,
+        cell=name_of(cell, runs),
+        metric=metric,
+        steps=_steps(runs),
+        estimate=paired_difference(mine, other),
+        tested=metric == PRIMARY,
+        obstacle=divergence(left_out),
+        left_out=left_out,
+        odd=odd_seed({seed: mine[seed] - other[seed] for seed in shared}),
+        turns=metric == PRIMARY
+        and turns([mine[seed] for seed in shared], [other[seed] for seed in shared], runs[0].guess_loss),
+    )
+
+
+def _in_fates(arm: str, reference: str, cell: CellKey, arms: Arms) -> Iterator[Difference]:
+    """Compare how many seeds trained; nothing where all of them did, or where no run has ended."""
+    known = {one: [run for run in arms[one] if run.fate != "unfinished"] for one in (arm, reference)}
+    trained = {one: sum(run.fate == "finished" for run in runs) for one, runs in known.items()}
+    mine, other = len(known[arm]), len(known[reference])
+    if not mine or not other or trained[arm] + trained[reference] == mine + other:
+        return
+    p, smallest = fisher(trained[arm], mine, trained[reference], other)
+    share = trained[arm] / mine - trained[reference] / other
+    yield Difference(
+        about="fates",
+        what=f"{arm} - {reference}",
+        arm=arm,
+        reference=reference,
+        cell=cell,
+        metric=TRAINED,
+        steps=_steps([*arms[arm], *arms[reference]]),
+        estimate=Estimate(n=min(mine, other), mean=share, p=p),
+        tested=True,
+        left_out=tuple(
+            LeftOut(one, "unfinished", len(arms[one]) - len(known[one]))
+            for one in (arm, reference)
+            if len(known[one]) < len(arms[one])
+        ),
+        counts=(trained[arm], mine, trained[reference], other),
+        smallest_p=smallest,
+    )
 
 
 def _between_depths(found: Degradation) -> Iterator[Difference]:
@@ -178,28 +158,41 @@ def _between_depths(found: Degradation) -> Iterator[Difference]:
         arm=found.plain,
         reference=found.plain,
         cell=name_of(found.cell, runs),
-        metric=METRIC,
+        metric=TRAIN_LOSS,
         steps=_steps(runs),
         estimate=found.cost,
         tested=found.obstacle is None,
         obstacle=found.obstacle,
+        left_out=found.left_out,
+        odd=found.odd,
+        turns=found.turns,
     )
     yield cost
     if found.residual is not None and found.added is not None:
         what = f"({plain}) - ({found.residual}, depth {deep} - depth {shallow})"
         yield replace(
-            cost, about="shortcuts", what=what, reference=found.residual, estimate=found.added, tested=False
+            cost,
+            about="shortcuts",
+            what=what,
+            reference=found.residual,
+            estimate=found.added,
+            tested=False,
+            left_out=found.added_left_out,
         )
 
 
 def _judged(differences: Sequence[Difference]) -> list[Difference]:
     """Adjust the p values of all that is tested together, and give the words they allow."""
-    family = [index for index, difference in enumerate(differences) if difference.tested]
-    p_values = {index: p for index in family if (p := differences[index].estimate.p) is not None}
+    family = {
+        index: d.estimate.p for index, d in enumerate(differences) if d.in_family and d.estimate.p is not None
+    }
     judged = list(differences)
-    for index, adjusted in zip(p_values, holm(list(p_values.values())), strict=True):
-        word = difference_word(judged[index].estimate, adjusted)
-        judged[index] = replace(judged[index], adjusted_p=adjusted, word=word)
+    for index, adjusted in zip(family, holm(list(family.values())), strict=True):
+        difference = judged[index]
+        word = difference_word(difference.estimate, adjusted)
+        if word != "not resolved" and difference.too_few_to_trust:
+            word = None
+        judged[index] = replace(difference, adjusted_p=adjusted, word=word)
     return judged
 
 

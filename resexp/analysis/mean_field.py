@@ -1,4 +1,4 @@
-"""How large dE/dx should be at every depth of a net at initialisation, before anything is measured.
+"""Mean-field theory: how large dE/dx should be at every depth of a net at initialisation.
 
 Mean-field theory: wide layers, independent weights, zero biases, no padding; with batch norm, samples and
 pixels that are uncorrelated. Forward it follows how a block's output is distributed, backward the energy N^2
@@ -24,10 +24,10 @@ from typing import NamedTuple
 import numpy as np
 
 from resexp.analysis.quadrature import (
-    ACTIVATIONS,
+    ACTIVATION_FUNCTIONS,
     MASS,
     NODES,
-    Activation,
+    ActivationFunction,
     Array,
     distribution,
     mean,
@@ -35,9 +35,9 @@ from resexp.analysis.quadrature import (
     noisy,
 )
 
-NUM_STAGES = 3
-NORMS = ("none", "batch", "layer")
-_IDENTITY = ACTIVATIONS["identity"]
+_NUM_STAGES = 3
+PREDICTED_NORMS = ("none", "batch", "layer")
+_IDENTITY = ACTIVATION_FUNCTIONS["identity"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +86,12 @@ class _Rules(NamedTuple):
     shortcut: str
     norm: str
     init: str
-    phi: Activation
+    phi: ActivationFunction
     branch_scale: float
     shortcut_scale: float
 
     @property
-    def after(self) -> Activation:
+    def after(self) -> ActivationFunction:
         """What stands behind the addition."""
         return self.phi if self.order == "post" else _IDENTITY
 
@@ -116,10 +116,11 @@ def predict(
     Input channels are taken to have mean square 1, as normalised images have.
     """
     del learn_branch_scale
-    obstacle = _obstacle(norm, activation, init)
-    if obstacle is not None and (kind == "plain" or norm not in NORMS):
-        return _nothing(obstacle)
-    rules = _Rules(kind, order, shortcut, norm, init, ACTIVATIONS[activation], branch_scale, shortcut_scale)
+    if norm not in PREDICTED_NORMS:
+        return _nothing(f"a {norm} norm averages over too few channels for the wide limit")
+    rules = _Rules(
+        kind, order, shortcut, norm, init, ACTIVATION_FUNCTIONS[activation], branch_scale, shortcut_scale
+    )
     try:
         with np.errstate(divide="raise", over="raise", invalid="raise"):
             logs = _backward(_forward(rules, depth, convs_per_block, width), rules)
@@ -134,10 +135,16 @@ def predict(
 
 
 def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
-    """Return by how much one layer, deep inside a plain stage, multiplies N; None where theory is silent."""
-    if _obstacle(norm, activation, init) is not None:
+    """Return by how much one layer of an endless plain stage multiplies N; None where theory is silent.
+
+    Where the signal stands still at once that is the factor of every layer. Where its size drifts it is far
+    from any net that is trained: tanh with Xavier init comes near 1 like sqrt(1 - 1/l) at layer l, and SiLU
+    and GELU with He init near sqrt(1/2) once the signal is small, where both are half the identity. `predict`
+    follows the drift of a given depth.
+    """
+    if norm not in PREDICTED_NORMS:
         return None
-    phi, size = ACTIVATIONS[activation], conv_size(init, 1, 1)
+    phi, size = ACTIVATION_FUNCTIONS[activation], conv_size(init, 1, 1)
     if norm != "none":
         slope, square, variance = moments(phi, NODES)
         return math.sqrt(slope / (variance if norm == "batch" else square))
@@ -164,15 +171,6 @@ def conv_size(init: str, channels_in: int, channels_out: int, kernel: int = 9) -
     raise ValueError(f"unknown init {init!r}")
 
 
-def _obstacle(norm: str, activation: str, init: str) -> str | None:
-    """Return why a plain net has no prediction; None where it has one."""
-    if norm not in NORMS:
-        return f"a {norm} norm averages over too few channels for the wide limit"
-    if norm == "none" and init == "he" and activation in ("silu", "gelu"):
-        return f"with {activation} and He init the factor hangs on the size of the signal, which drifts"
-    return None
-
-
 def _nothing(reason: str) -> Prediction:
     return Prediction(None, None, (), f"no prediction: {reason}")
 
@@ -183,8 +181,8 @@ def _forward(rules: _Rules, depth: int, convs_per_block: int, width: int) -> lis
     stem = rules.after.value(noisy(np.zeros_like(NODES), spread))
     signal, channels = [_Channels(1.0, distribution(stem))], width
     blocks: list[_Block] = []
-    num_blocks = (depth - 2) // (NUM_STAGES * convs_per_block)
-    for index in range(NUM_STAGES * num_blocks):
+    num_blocks = (depth - 2) // (_NUM_STAGES * convs_per_block)
+    for index in range(_NUM_STAGES * num_blocks):
         strided = index > 0 and index % num_blocks == 0
         widened = channels * 2 if strided else channels
         sizes = [conv_size(rules.init, channels, widened)]
@@ -240,7 +238,7 @@ def _branch(rules: _Rules, signal: list[_Channels], sizes: list[float]) -> tuple
 
 
 def _through(
-    phi: Activation, norm: str, signal: list[_Channels], next_norm: str
+    phi: ActivationFunction, norm: str, signal: list[_Channels], next_norm: str
 ) -> tuple[list[float], float]:
     """Pass norm and activation. Return the factor of N^2 for each entry, and the square a conv then sees.
 

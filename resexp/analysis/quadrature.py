@@ -1,4 +1,4 @@
-"""Distributions of activations as weighted points, and the Gaussian quadrature they come from.
+"""Gaussian quadrature: distributions of activations as weighted points.
 
 A distribution is an array [P] in rising order whose points carry the masses MASS. NODES is the standard
 normal one, so sqrt(q) * NODES has variance q, and a mean over it is a Gauss-Legendre quadrature, split at the
@@ -32,12 +32,12 @@ def _standard_normal() -> tuple[Array, Array]:
 
 
 NODES, MASS = _standard_normal()
-NUM_POINTS = len(NODES)
+NUM_NODES = len(NODES)
 _EDGES = np.concatenate([[0.0], np.cumsum(MASS)])
 _PAIRS = np.outer(MASS, MASS)
 
 
-class Activation(NamedTuple):
+class ActivationFunction(NamedTuple):
     """phi and phi', elementwise."""
 
     value: Function
@@ -57,7 +57,7 @@ def mean(values: Array) -> float:
     return float(MASS @ values)
 
 
-def moments(phi: Activation, points: Array) -> Moments:
+def moments(phi: ActivationFunction, points: Array) -> Moments:
     """Return what a layer of phi does to squares, for pre-activations distributed like `points`."""
     value = phi.value(points)
     square = mean(value**2)
@@ -86,14 +86,14 @@ def _leaky(z: Array) -> Array:
     return np.where(z > 0, 1.0, 0.1)
 
 
-ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
-    "sigmoid": Activation(special.expit, _sigmoid_slope),
-    "tanh": Activation(np.tanh, lambda z: 4 * _sigmoid_slope(2 * z)),
-    "leaky_relu": Activation(lambda z: z * _leaky(z), _leaky),
-    "gelu": Activation(lambda z: z * special.ndtr(z), lambda z: special.ndtr(z) + z * _density(z)),
-    "silu": Activation(
+ACTIVATION_FUNCTIONS: dict[str, ActivationFunction] = {
+    "relu": ActivationFunction(lambda z: np.maximum(z, 0), lambda z: np.where(z > 0, 1.0, 0.0)),
+    "sigmoid": ActivationFunction(special.expit, _sigmoid_slope),
+    "tanh": ActivationFunction(np.tanh, lambda z: 4 * _sigmoid_slope(2 * z)),
+    "leaky_relu": ActivationFunction(lambda z: z * _leaky(z), _leaky),
+    "gelu": ActivationFunction(lambda z: z * special.ndtr(z), lambda z: special.ndtr(z) + z * _density(z)),
+    "silu": ActivationFunction(
         lambda z: z * special.expit(z), lambda z: special.expit(z) * (1 + z * special.expit(-z))
     ),
-    "identity": Activation(lambda z: z, np.ones_like),
+    "identity": ActivationFunction(lambda z: z, np.ones_like),
 }

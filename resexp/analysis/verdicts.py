@@ -1,4 +1,4 @@
-"""Arms side by side, in words: what the gradients did, which seeds failed, what differs and how surely."""
+"""Verdicts: arms side by side in words, what the gradients did, which seeds failed, what differs."""
 
 import math
 from collections import Counter
@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from resexp.analysis.cells import STUCK_MARGIN, Cell, RunSummary, by_cell, label, name_of, short
-from resexp.analysis.contrasts import Arms, Difference, differences
-from resexp.analysis.gradient_ratio import Transport, transport
-from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, Estimate
+from resexp.analysis.cells import STUCK_MARGIN, Arms, CellKey, RunSummary, by_cell, label, name_of, short
+from resexp.analysis.contrasts import Difference, differences
+from resexp.analysis.gradient_ratio import GradientRatio, gradient_ratio
+from resexp.analysis.samples import LeftOut
+from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
 
 
 @dataclass(frozen=True)
@@ -17,17 +18,19 @@ class Verdict:
     """One sentence, and what it rests on.
 
     about: gradient (then `when` is 'step 0' or 'last probe' and `transport` holds the numbers), seeds (how
-    many were not averaged, and why), arms, degradation, shortcuts. word: None where none may be said.
+    many did not train, and why), arms, fates (in how many seeds each arm trained), degradation, shortcuts.
+    word: None where none may be said. left_out: of arms, fates, degradation and shortcuts.
     """
 
-    about: Literal["gradient", "seeds", "arms", "degradation", "shortcuts"]
+    about: Literal["gradient", "seeds", "arms", "fates", "degradation", "shortcuts"]
     arm: str
-    cell: Cell
+    cell: CellKey
     n: int
     word: str | None
     sentence: str
     when: str | None = None
-    transport: Transport | None = None
+    transport: GradientRatio | None = None
+    left_out: tuple[LeftOut, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Comparison:
         }
 
 
-def compare(runs: Sequence[RunSummary]) -> Comparison:
+def compare_runs(runs: Sequence[RunSummary]) -> Comparison:
     """Compare the arms in every cell; the first arm to appear is what the others are set against.
 
     Raises ValueError for two runs of one arm, cell and seed.
@@ -59,7 +62,7 @@ def compare(runs: Sequence[RunSummary]) -> Comparison:
     return Comparison(tuple(runs), tuple(found), tuple(verdicts))
 
 
-def _on_each_arm(cell: Cell, arms: Arms) -> Iterator[Verdict]:
+def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
     for arm, runs in arms.items():
         name = name_of(cell, runs)
         title = f"{arm}, {label(name)}"
@@ -67,23 +70,47 @@ def _on_each_arm(cell: Cell, arms: Arms) -> Iterator[Verdict]:
             ("step 0", [run.transport_initial for run in runs]),
             ("last probe", [run.transport_final for run in runs]),
         ):
-            found = transport(values, runs[0].depth - 2)
+            found = gradient_ratio(values, runs[0].depth - 2)
             if not found.n:
                 continue
-            sentence = f"{title}: gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}"
+            out = f", left out: {missing} not measured" if (missing := len(runs) - found.n) else ""
+            sentence = f"{title}: gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}{out}"
             yield Verdict("gradient", arm, name, found.n, found.word, sentence, when, found)
-        fates = Counter(run.fate for run in runs if run.fate != "finished")
-        if fates:
-            counts = ", ".join(f"{count} of {len(runs)} {fate}" for fate, count in sorted(fates.items()))
-            chance = f"stuck: no loss as low as ln {runs[0].num_classes} - {STUCK_MARGIN}"
-            sentence = f"{title}: seeds {counts}; counted, not averaged{f' ({chance})' * ('stuck' in fates)}"
+        if any(run.fate != "finished" for run in runs):
+            sentence = f"{title}: {_fates(runs)}"
             yield Verdict("seeds", arm, name, len(runs), None, sentence)
+
+
+def _fates(runs: Sequence[RunSummary]) -> str:
+    """How many seeds did not train, and what that does to the means."""
+    counts = Counter(run.fate for run in runs if run.fate != "finished")
+    steps = sorted({run.steps for run in runs if run.fate == "stuck"})
+    texts = {"stuck": f"still at guessing after {' or '.join(map(str, steps))} steps{_course(runs)}"}
+    parts = [f"{count} of {len(runs)} {texts.get(fate, fate)}" for fate, count in sorted(counts.items())]
+    out = counts["diverged"] + counts["unfinished"]
+    left = f"{out} left out of every mean" if out else "none left out of a mean"
+    guess = f"; guessing: no loss as low as ln {runs[0].num_classes} - {STUCK_MARGIN}" * ("stuck" in counts)
+    return f"seeds {', '.join(parts)}; {left}{guess}"
+
+
+def _course(runs: Sequence[RunSummary]) -> str:
+    """Whether the losses of those at guessing still fall."""
+    known = [run.falling for run in runs if run.falling is not None]
+    if not known:
+        return ""
+    falling = sum(known)
+    if falling in (0, len(known)):
+        return f" (loss {'falling' if falling else 'not falling'})"
+    return f" (loss falling in {falling} of them)"
 
 
 _WORDS = {
     ("arms", "lower"): "{arm} ends lower than {reference}",
     ("arms", "higher"): "{arm} ends higher than {reference}",
     ("arms", "not resolved"): "no difference between {arm} and {reference} is resolved",
+    ("fates", "lower"): "{arm} trains in fewer seeds than {reference}",
+    ("fates", "higher"): "{arm} trains in more seeds than {reference}",
+    ("fates", "not resolved"): "no difference in how many seeds of {arm} and {reference} train is resolved",
     ("degradation", "higher"): "degradation",
     ("degradation", "lower"): "no degradation: the deeper net trains better",
     ("degradation", "not resolved"): "no degradation is resolved",
@@ -94,33 +121,39 @@ def _worth_a_sentence(difference: Difference) -> bool:
     match difference.about:
         case "arms":
             return difference.tested
-        case "degradation":
+        case "fates" | "degradation":
             return True
         case "shortcuts":
             return difference.obstacle is None
 
 
 def _on(difference: Difference) -> Verdict:
-    estimate = difference.estimate
     head = _WORDS.get((difference.about, difference.word or ""), "").format(**vars(difference))
     word: str | None = difference.word
-    if difference.obstacle is not None:
-        word, head = "not judged", f"degradation is not judged, for the deeper net: {difference.obstacle}"
-    elif difference.about == "degradation" and word is not None:
-        word = {"higher": "degradation", "lower": "no degradation"}.get(word, word)
-    numbers = f"{difference.metric}, {difference.what}: {_amount(estimate)} after {difference.steps}"
+    if difference.about == "degradation":
+        word = {"higher": "degradation", "lower": "no degradation"}.get(word or "", word)
+        if difference.obstacle is not None:
+            word, head = "not judged", f"degradation is not judged, for the deeper net: {difference.obstacle}"
+    elif difference.obstacle is not None:
+        head = f"no word on a mean: {difference.obstacle}"
+    numbers = f"{difference.metric}, {difference.what}: {_amount(difference)} after {difference.steps}"
     sentence = ": ".join(part for part in (label(difference.cell), head, numbers) if part)
     return Verdict(
         difference.about,
         difference.arm,
         difference.cell,
-        estimate.n,
+        difference.estimate.n,
         word,
-        f"{sentence}; {_support(difference)}",
+        f"{sentence}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
+        left_out=difference.left_out,
     )
 
 
-def _amount(estimate: Estimate) -> str:
+def _amount(difference: Difference) -> str:
+    if difference.counts is not None:
+        trained, num, reference_trained, reference_num = difference.counts
+        return f"{trained} of {num} seeds against {reference_trained} of {reference_num}"
+    estimate = difference.estimate
     if estimate.mean is None:
         return "no numbers"
     if estimate.interval is None:
@@ -131,23 +164,50 @@ def _amount(estimate: Estimate) -> str:
 def _support(difference: Difference) -> str:
     n = difference.estimate.n
     if n == 0:
-        return "n = 0, no seed trained on both sides"
+        return "n = 0, no seed ended on both sides"
     if n == 1:
         return "n = 1, one seed, so no interval and no word"
-    if not difference.tested:
+    if not difference.tested or difference.obstacle is not None:
         return f"n = {n}, an interval without a word"
     if n < MIN_SEEDS_FOR_A_WORD:
         return f"n = {n}, fewer than {MIN_SEEDS_FOR_A_WORD} seeds, so no word"
-    return f"n = {n}, adjusted p = {difference.adjusted_p:.2g}"
+    if difference.adjusted_p is None:
+        return f"n = {n}, no split of those that trained could give a word"
+    found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}"
+    if difference.about == "fates":
+        return f"{found} by Fisher's exact test"
+    if difference.word is None:
+        unseen = f"if {UNSEEN_SHARE:.0%} of the better side's seeds got stuck unseen, it would turn around"
+        return f"{found}, but {unseen}: no word below {SEEDS_TO_SEE_IT} seeds"
+    return f"{found} by a t test, which takes {_taken(difference)} for normal"
+
+
+def _taken(difference: Difference) -> str:
+    return "the differences" if difference.about == "arms" else "the losses"
+
+
+def _left_out(difference: Difference) -> str:
+    found = ", ".join(f"{one.num} {one.arm} {one.reason}" for one in difference.left_out)
+    return f"left out: {found}" if found else "none left out"
+
+
+def _doubt(difference: Difference) -> str:
+    """A warning where one seed makes the spread: the interval then says more of it than of the others."""
+    if difference.odd is None or not difference.tested:
+        return ""
+    return f"; the spread is mostly the doing of seed {difference.odd}, so look at every seed"
 
 
 # fmt: off
 _RUN_KEYS = (
-    "arm", "kind", "depth", "norm", "init", "seed", "parameters", "status", "fate", "steps",
+    "arm", "kind", "depth", "norm", "init", "seed", "parameters", "status", "fate", "falling", "steps",
     "final_loss", "loss_area", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
     "gradient_first", "gradient_last", "transport_initial", "transport_final", "folder",
 )
-_DIFFERENCE_KEYS = ("about", "what", "arm", "reference", "metric", "adjusted_p", "word", "obstacle")
+_DIFFERENCE_KEYS = (
+    "about", "what", "arm", "reference", "metric", "adjusted_p", "word", "obstacle",
+    "odd", "turns", "counts",
+)
 _VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence")
 # fmt: on
 
@@ -156,6 +216,7 @@ def _difference_row(difference: Difference) -> dict[str, Any]:
     estimate = difference.estimate
     return {
         **_row(difference, _DIFFERENCE_KEYS),
+        "left_out": _left_out_rows(difference.left_out),
         "cell": _cell_row(difference.cell),
         **_row(estimate, ("n", "mean", "interval")),
         "p": estimate.p if difference.tested else None,
@@ -166,16 +227,21 @@ def _verdict_row(verdict: Verdict) -> dict[str, Any]:
     numbers = None if verdict.transport is None else asdict(verdict.transport)
     return {
         **_row(verdict, _VERDICT_KEYS),
+        "left_out": _left_out_rows(verdict.left_out),
         "cell": _cell_row(verdict.cell),
         "transport": None if numbers is None else {key: _finite(value) for key, value in numbers.items()},
     }
+
+
+def _left_out_rows(left_out: Sequence[LeftOut] | None) -> list[dict[str, Any]] | None:
+    return None if left_out is None else [one._asdict() for one in left_out]
 
 
 def _row(value: object, keys: Sequence[str]) -> dict[str, Any]:
     return {key: _finite(getattr(value, key)) for key in keys}
 
 
-def _cell_row(cell: Cell) -> dict[str, Any]:
+def _cell_row(cell: CellKey) -> dict[str, Any]:
     return {short(key): _finite(value) for key, value in cell}
 
 

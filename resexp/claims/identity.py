@@ -1,4 +1,4 @@
-"""The extreme: where Y = x, a residual block has only to zero its weights. And where Y is something else."""
+"""The extreme: where Y = x, a residual block has only to add nothing. And where Y is something else."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,22 +9,35 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp.analysis.statistics import Word
+from resexp.analysis.statistics import paired_difference
 from resexp.claims.finding import (
-    Answer,
-    Differences,
+    Asked,
+    BySeed,
     Finding,
     Measurement,
+    OnProgress,
+    Part,
     Picture,
-    Report,
-    differences,
+    decided,
+    judged,
     listed,
+    mean_text,
     measurement,
-    shown,
+    story,
     too_few,
 )
-from resexp.claims.stacked_training import ARMS, PLAIN, RESIDUAL, ZERO, Pairs, fit, make_blocks, one_thread
-from resexp.models.blocks import conv
+from resexp.claims.stacked_training import (
+    BLOCK_ARMS,
+    PLAIN,
+    RESIDUAL,
+    ZERO,
+    Pairs,
+    fit,
+    make_blocks,
+    one_thread,
+)
+from resexp.models.blocks import Block, conv
+from resexp.probes.norms import norms
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import (
     INK,
@@ -35,13 +48,13 @@ from resexp.report.figures.style import (
 )
 from resexp.seeds import derive
 
-CHANNELS, SIZE, TEACHER_CHANNELS = 8, 8, 32
-STEPS, BATCH_SIZE, NUM_CHOOSING, NUM_HELD_OUT = 150, 8, 16, 32
-RATES = (5e-6, 2e-5, 1e-4, 4e-4)
+CHANNELS, _SIZE, TEACHER_CHANNELS = 8, 8, 32
+_STEPS, _BATCH_SIZE, _NUM_CHOOSING, _NUM_HELD_OUT = 150, 8, 16, 32
+_RATES = (5e-6, 2e-5, 1e-4, 4e-4)
 LITTLE = 0.1
 """How much of the teacher is added where Y = x and a little more."""
-FLOOR = 1e-8
-UNIT = "of |Y|²"
+_FLOOR = 1e-8
+_UNIT = "of |Y|²"
 
 
 class Case(NamedTuple):
@@ -50,12 +63,14 @@ class Case(NamedTuple):
     title: str
     num_blocks: int
     signed: bool
+    when: str
+    """as it is said after `holds only if`"""
 
 
 CASES = (
-    Case("one block, signed inputs", 1, True),
-    Case("one block, inputs of 0 and above", 1, False),
-    Case("four blocks, signed inputs", 4, True),
+    Case("one block, signed inputs", 1, True, "there is one block and its inputs have both signs"),
+    Case("one block, inputs of 0 and above", 1, False, "there is one block and no input is below 0"),
+    Case("four blocks, signed inputs", 4, True, "there are four blocks"),
 )
 
 
@@ -74,64 +89,101 @@ TARGETS: dict[str, Target] = {
 }
 
 
-Errors = dict[tuple[str, str, str], dict[int, float]]
+Errors = Mapping[tuple[str, str, str], BySeed]
 """By case, target and arm: one number a seed."""
+ZEROED = 0.1
+"""Weights that keep less than this part of their norm have been zeroed."""
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+class Branch(NamedTuple):
+    """How a trained block comes to add little, all its blocks together."""
+
+    first: float
+    """norm of the first layers' weights at the end over that at the start"""
+    last: float
+    """the same of the last layers, those before the addition"""
+    live: float
+    """percent of the ReLUs (a channel each) that fire at any pixel of the held-out images"""
+    response: float
+    """|R(x)|² over |x|², mean over the blocks"""
+
+
+BRANCH_UNITS = {"first": "of its start", "last": "of its start", "live": "%", "response": "of |x|²"}
+BRANCH_WORDS = {
+    "first": "norm of the first layer's weights",
+    "last": "norm of the last layer's weights",
+    "live": "ReLUs that fire",
+    "response": "size of R",
+}
+Branches = Mapping[str, Mapping[int, Branch]]
+"""The residual block's where Y = x, by case and seed."""
+
+
+class Learned(NamedTuple):
+    """One arm at one target."""
+
+    errors: dict[int, float]
+    rate: float
+    branches: dict[int, Branch]
+
+
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train the three arms on four targets, alone and stacked, and compare what they miss."""
-    errors: Errors = {}
-    rates: dict[str, float] = {}
-    jobs = [(case, target, arm) for case in CASES for target in TARGETS for arm in ARMS]
+    learned: dict[tuple[str, str, str], Learned] = {}
+    jobs = [(case, target, arm) for case in CASES for target in TARGETS for arm in BLOCK_ARMS]
     total = sum(case.num_blocks for case, _, _ in jobs)
     done = 0
     with one_thread():
         for case, target, arm in jobs:
-            key = (case.title, target, arm)
-            errors[key], rates[", ".join(key)] = learn(case, target, arm, seeds)
+            learned[case.title, target, arm] = learn_targets(case, target, arm, seeds)
             done += case.num_blocks
             report(done / total)
-    found = differences(
-        {
-            (case.title, target): (errors[case.title, target, RESIDUAL], errors[case.title, target, PLAIN])
-            for case in CASES
-            for target in TARGETS
-        }
-    )
-    answer, sentence = judge(errors, found)
+    return _finding(learned)
+
+
+def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
+    errors = {key: each.errors for key, each in learned.items()}
+    branches = {case.title: learned[case.title, SAME, RESIDUAL].branches for case in CASES}
+    parts = identity_parts(errors)
     return Finding(
         name="identity",
-        claim="Where Y = x a plain block must learn to copy; a residual block just zeroes its weights.",
+        claim="Where Y = x a residual block beats a plain one, which must learn to copy.",
         source="article",
-        answer=answer,
-        sentence=sentence,
+        answer=judged({case.when: [parts[case.title, SAME]] for case in CASES}),
+        sentence=_sentence(errors, branches, parts),
         setup=(
             f"Blocks of two 3x3 convolutions with biases and a ReLU between them, {CHANNELS} channels, "
             "nothing after the addition, so that no target is out of a single block's reach for want of a "
-            f"sign. Images are {SIZE} x {SIZE} pixels of noise, spread evenly between two bounds. Four "
+            f"sign. Images are {_SIZE} x {_SIZE} pixels of noise, spread evenly between two bounds. Four "
             "targets: the input itself; the input and a tenth of something else; that something else alone "
             f"(what a random block {TEACHER_CHANNELS} channels wide makes of the input); the input's "
-            f"negative. Same first weights, same images, {STEPS} steps of {BATCH_SIZE}; the best of "
-            f"{len(RATES)} learning rates, chosen on other images. The error is the part of the target's "
+            f"negative. Same first weights, same images, {_STEPS} steps of {_BATCH_SIZE}; the best of "
+            f"{len(_RATES)} learning rates, chosen on other images. The error is the part of the target's "
             "square that is missed, on images never trained on: 1 is as good as answering zero. 'From "
-            "zero' starts with the last layer at zero, so where Y = x it is right before it learns."
+            "zero' starts with the last layer at zero, so where Y = x it is right before it learns. The "
+            "article says that a residual block just zeroes its weights where Y = x; so their norm was taken "
+            "before and after, with the ReLUs that fire at any pixel of the held-out images, and R itself."
         ),
-        measurements=measurements(errors, found),
-        pictures=tuple(picture(case, errors) for case in CASES),
+        measurements=identity_measurements(errors, branches),
+        pictures=tuple(_picture(case, errors) for case in CASES),
         details={
-            "seeds": list(seeds),
-            "rates": rates,
+            "seeds": list(next(iter(errors.values()))),
+            "rates": {", ".join(key): each.rate for key, each in learned.items()},
             "errors": {", ".join(key): list(each.values()) for key, each in errors.items()},
+            "branches": {
+                case: {str(seed): branch._asdict() for seed, branch in by_seed.items()}
+                for case, by_seed in branches.items()
+            },
         },
     )
 
 
-def learn(case: Case, target: str, arm: str, seeds: Sequence[int]) -> tuple[dict[int, float], float]:
-    """Return each seed's error on held-out images, and the rate it was reached at."""
+def learn_targets(case: Case, target: str, arm: str, seeds: Sequence[int]) -> Learned:
+    """Return each seed's error on held-out images, at which rate, and what its branches became."""
     teachers = {seed: teacher(seed, case.signed) for seed in seeds}
 
     def pairs(seed: int, *words: str | int, num: int) -> Pairs:
-        x = noise(seed, *words, num=num, signed=case.signed)
+        x = noise_images(seed, *words, num=num, signed=case.signed)
         return Pairs(x, TARGETS[target](x, teachers[seed](x)))
 
     def all_seeds(what: str, num: int) -> Pairs:
@@ -139,43 +191,73 @@ def learn(case: Case, target: str, arm: str, seeds: Sequence[int]) -> tuple[dict
             *(torch.stack(p) for p in zip(*(pairs(seed, what, num=num) for seed in seeds), strict=True))
         )
 
-    held_out = all_seeds("held out", NUM_HELD_OUT)
+    held_out = all_seeds("held out", _NUM_HELD_OUT)
     result = fit(
         lambda seed: blocks(arm, seed, case.num_blocks),
         seeds,
-        RATES,
-        lambda seed, step: pairs(seed, "training", step, num=BATCH_SIZE),
-        steps=STEPS,
-        looks=(STEPS,),
-        choosing=all_seeds("choosing", NUM_CHOOSING),
+        _RATES,
+        lambda seed, step: pairs(seed, "training", step, num=_BATCH_SIZE),
+        steps=_STEPS,
+        looks=(_STEPS,),
+        choosing=all_seeds("choosing", _NUM_CHOOSING),
         held_out=held_out,
     )
-    return dict(zip(seeds, missed(result.outputs[STEPS], held_out.wanted), strict=True)), result.rate
+    errors = missed(result.outputs[_STEPS], held_out.wanted)
+    branches = {}
+    for i, seed in enumerate(seeds):
+        begun = blocks(arm, seed, case.num_blocks)
+        ended = blocks(arm, seed, case.num_blocks)
+        ended.load_state_dict({name: weight[i] for name, weight in result.weights.items()})
+        branches[seed] = branch(begun, ended, held_out.given[i])
+    return Learned(dict(zip(seeds, errors, strict=True)), result.rate, branches)
 
 
-def blocks(arm: str, seed: int, num_blocks: int) -> nn.Module:
+@torch.no_grad()
+def branch(begun: nn.Sequential, ended: nn.Sequential, x: Tensor) -> Branch:
+    """Compare blocks with what they began as, and see what they answer to images x [N, C, H, W]."""
+    live, responses = [], []
+    for block in ended.children():
+        assert isinstance(block, Block)
+        fires = block.get_submodule("conv1")(x) > 0
+        live.append(float(fires.any(dim=3).any(dim=2).any(dim=0).double().mean()))
+        responses.append(float(block.branch(x).double().square().sum() / x.double().square().sum()))
+        x = block(x)
+    first, last = (_kept(begun, ended, layer) for layer in ("conv1", "conv2"))
+    return Branch(first, last, 100 * sum(live) / len(live), sum(responses) / len(responses))
+
+
+def _kept(begun: nn.Sequential, ended: nn.Sequential, layer: str) -> float:
+    """Return the norm of this layer's weights in all blocks over that at the start; 1 where that was 0."""
+    start, end = (
+        float(norms([torch.stack([b.get_parameter(f"{layer}.weight") for b in each])])[0])
+        for each in (begun, ended)
+    )
+    return end / start if start else 1.0
+
+
+def blocks(arm: str, seed: int, num_blocks: int) -> nn.Sequential:
     return make_blocks(
         arm, seed, CHANNELS, lambda: conv(CHANNELS, CHANNELS, norm="none"), num_blocks=num_blocks
     )
 
 
-def noise(seed: int, *words: str | int, num: int, signed: bool) -> Tensor:
+def noise_images(seed: int, *words: str | int, num: int, signed: bool) -> Tensor:
     """Return images [num, CHANNELS, SIZE, SIZE], uniform in [-1, 1], or in [0, 1]."""
-    chance = torch.Generator().manual_seed(derive(seed, "identity", *words))
-    x = torch.rand(num, CHANNELS, SIZE, SIZE, generator=chance)
+    rng = torch.Generator().manual_seed(derive(seed, "identity", *words))
+    x = torch.rand(num, CHANNELS, _SIZE, _SIZE, generator=rng)
     return 2 * x - 1 if signed else x
 
 
 def teacher(seed: int, signed: bool) -> Callable[[Tensor], Tensor]:
     """Return a random block four times as wide as the learners', its answers as large as its inputs."""
-    chance = torch.Generator().manual_seed(derive(seed, "identity", "teacher"))
-    first = torch.randn(TEACHER_CHANNELS, CHANNELS, 3, 3, generator=chance)
-    last = torch.randn(CHANNELS, TEACHER_CHANNELS, 3, 3, generator=chance)
+    rng = torch.Generator().manual_seed(derive(seed, "identity", "teacher"))
+    first = torch.randn(TEACHER_CHANNELS, CHANNELS, 3, 3, generator=rng)
+    last = torch.randn(CHANNELS, TEACHER_CHANNELS, 3, 3, generator=rng)
 
     def answer(x: Tensor) -> Tensor:
         return F.conv2d(F.relu(F.conv2d(x, first, padding=1)), last, padding=1)
 
-    x = noise(seed, "scale", num=64, signed=signed)
+    x = noise_images(seed, "scale", num=64, signed=signed)
     scale = x.square().mean().sqrt() / answer(x).square().mean().sqrt()
     return lambda x: scale * answer(x)
 
@@ -187,42 +269,80 @@ def missed(made: Tensor, wanted: Tensor) -> list[float]:
     ).tolist()
 
 
-def judge(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, str]:
-    """Say at which targets the residual block misses less than the plain one."""
-    words: dict[tuple[str, str], Word | None] = {key: word for key, (_, word) in found.items()}
-    n = len(next(iter(errors.values())))
-    answer = answer_of(words)
-    copying = [
-        f"{shown(errors[case.title, SAME, RESIDUAL])} against the plain block's "
-        f"{shown(errors[case.title, SAME, PLAIN])} ({case.title})"
-        for case in CASES
-    ]
-    exact = all(value == 0 for case in CASES for value in errors[case.title, SAME, ZERO].values())
-    near = all(word == "lower" for (_, target), word in words.items() if target in (SAME, NEAR))
-    lead = "Only where the target is close to the input. " if answer == "holds only if" and near else ""
-    sentence = (
-        f"{lead}Where Y = x the residual block misses {listed(copying)}"
-        + (", and started at zero nothing at all, exactly" if exact else "")
-        + f" (n = {n}). "
+def identity_parts(errors: Errors) -> dict[tuple[str, str], Part]:
+    """Return, by case and target, whether the residual block misses less than the plain one."""
+    return decided(
+        {
+            (case.title, target): Asked(
+                f"it misses less than the plain block, {target}",
+                errors[case.title, target, RESIDUAL],
+                "lower",
+                errors[case.title, target, PLAIN],
+                _UNIT,
+            )
+            for case in CASES
+            for target in TARGETS
+        }
     )
-    told = {"lower": "wins", "higher": "loses", "not resolved": "is not told apart"}
-    elsewhere: dict[str, dict[str, list[str]]] = {}
-    for (case, target), word in words.items():
-        if target != SAME and word is not None:
-            elsewhere.setdefault(told[word], {}).setdefault(target, []).append(case)
-    sentence += " ".join(f"It {what} at {_places(places)}." for what, places in elsewhere.items())
-    worse: dict[str, list[str]] = {}
-    for case, target in words:
-        if min(errors[case, target, RESIDUAL].values()) > 1 > max(errors[case, target, ZERO].values()):
-            worse.setdefault(target, []).append(case)
-    if worse:
-        sentence += (
-            f" From random weights it is even worse than answering zero at {_places(worse)}: every block "
-            "adds to the size of what passes. Started at zero it is not."
+
+
+def _sentence(errors: Errors, branches: Branches, parts: Mapping[tuple[str, str], Part]) -> str:
+    n = len(next(iter(errors.values())))
+    copying = listed(
+        f"{mean_text(errors[case.title, SAME, RESIDUAL])} against the plain block's "
+        f"{mean_text(errors[case.title, SAME, PLAIN])} ({case.title})"
+        for case in CASES
+    )
+    exact = all(value == 0 for case in CASES for value in errors[case.title, SAME, ZERO].values())
+    return story(
+        f"Where Y = x the residual block misses {copying}"
+        + (", and started at zero nothing at all, exactly" if exact else "")
+        + f"; n = {n}.",
+        _mechanism(branches),
+        too_few(n) or _elsewhere(parts),
+        _worse_than_zero(errors),
+    )
+
+
+def _mechanism(branches: Branches) -> str:
+    """Say how R comes to be small."""
+    ways = {
+        case: {key: {seed: getattr(b, key) for seed, b in by_seed.items()} for key in Branch._fields}
+        for case, by_seed in branches.items()
+    }
+    kept = [value for way in ways.values() for key in ("first", "last") for value in way[key].values()]
+    lead = "It does not zero its weights" if min(kept) > ZEROED else "What becomes of its weights"
+    return (
+        f"{lead}: at the end "
+        + "; ".join(
+            f"they keep {mean_text(way['first'])} (first layer) and {mean_text(way['last'])} (last layer) of "
+            f"their norm, {mean_text(way['live'])}% of its ReLUs fire, and |R|² is "
+            f"{mean_text(way['response'])} of |x|² ({case})"
+            for case, way in ways.items()
         )
-    if answer == "not resolved" and None in words.values():
-        sentence += too_few(n)
-    return answer, sentence
+        + "."
+    )
+
+
+def _elsewhere(parts: Mapping[tuple[str, str], Part]) -> str:
+    told = {True: "wins", False: "loses", None: "is not told apart"}
+    places: dict[str, dict[str, list[str]]] = {}
+    for (case, target), part in parts.items():
+        if target != SAME:
+            places.setdefault(told[part.found], {}).setdefault(target, []).append(case)
+    return " ".join(f"It {what} at {_places(cases_of)}." for what, cases_of in places.items())
+
+
+def _worse_than_zero(errors: Errors) -> str:
+    worse: dict[str, list[str]] = {}
+    for case in CASES:
+        for target in TARGETS:
+            from_random, from_zero = (errors[case.title, target, arm].values() for arm in (RESIDUAL, ZERO))
+            if min(from_random) > 1 > max(from_zero):
+                worse.setdefault(target, []).append(case.title)
+    if not worse:
+        return ""
+    return f"From random weights it misses more than zero would at {_places(worse)}; from zero it does not."
 
 
 def _places(cases_of: Mapping[str, Sequence[str]]) -> str:
@@ -233,40 +353,41 @@ def _places(cases_of: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
-    """Return the answer from the words for (case, target), residual against plain."""
-    if None in words.values():
-        return "not resolved"
-    same = [word for (_, target), word in words.items() if target == SAME]
-    others = [word for (_, target), word in words.items() if target != SAME]
-    if "higher" in same:
-        return "does not hold"
-    if not all(word == "lower" for word in same):
-        return "holds only if" if "lower" in same else "not resolved"
-    return "holds" if all(word == "lower" for word in others) else "holds only if"
-
-
-def measurements(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Measurement, ...]:
-    """Return all errors, Y = x first, then the differences."""
-    ordered = sorted(
-        errors, key=lambda key: (list(TARGETS).index(key[1]), [c.title for c in CASES].index(key[0]))
-    )
+def identity_measurements(errors: Errors, branches: Branches) -> tuple[Measurement, ...]:
+    """Return all errors, Y = x first, what the residual block's branches became, and the differences."""
+    cells = [(case.title, target) for target in TARGETS for case in CASES]
     rows = [
-        measurement(f"{target}, {case}: {arm}", errors[case, target, arm], UNIT)
-        for case, target, arm in ordered
+        measurement(f"{target}, {case}: {arm}", errors[case, target, arm], _UNIT)
+        for case, target in cells
+        for arm in BLOCK_ARMS
     ]
     rows += [
-        Measurement.of(f"{target}, {case}: residual minus plain", estimate, UNIT)
-        for (case, target), (estimate, _) in found.items()
+        measurement(
+            f"{SAME}, {case}: {BRANCH_WORDS[key]}",
+            {seed: getattr(b, key) for seed, b in by_seed.items()},
+            unit,
+        )
+        for case, by_seed in branches.items()
+        for key, unit in BRANCH_UNITS.items()
+    ]
+    rows += [
+        Measurement.of(
+            f"{target}, {case}: residual minus plain",
+            paired_difference(errors[case, target, RESIDUAL], errors[case, target, PLAIN]),
+            _UNIT,
+        )
+        for case, target in cells
     ]
     return tuple(rows)
 
 
-def picture(case: Case, errors: Errors) -> Picture:
+def _picture(case: Case, errors: Errors) -> Picture:
     """Return a case's errors, a mark a seed."""
-    values = {arm: [list(errors[case.title, target, arm].values()) for target in TARGETS] for arm in ARMS}
+    values = {
+        arm: [list(errors[case.title, target, arm].values()) for target in TARGETS] for arm in BLOCK_ARMS
+    }
     worded = "; ".join(
-        f"{target}: " + ", ".join(f"{arm} {shown(values[arm][i])}" for arm in ARMS)
+        f"{target}: " + ", ".join(f"{arm} {mean_text(values[arm][i])}" for arm in BLOCK_ARMS)
         for i, target in enumerate(TARGETS)
     )
     return Picture(
@@ -274,12 +395,12 @@ def picture(case: Case, errors: Errors) -> Picture:
             list(TARGETS),
             values,
             "part of the target missed (dotted: all)",
-            floor=FLOOR,
-            names=ARMS,
+            floor=_FLOOR,
+            names=BLOCK_ARMS,
         ),
         f"{case.title[0].upper()}{case.title[1:]}. A mark is a seed; further left is better; marks on the "
         "left edge "
-        f"are below {FLOOR:.0e} or exactly 0.",
+        f"are below {_FLOOR:.0e} or exactly 0.",
         f"Errors by target. {worded}.",
     )
 

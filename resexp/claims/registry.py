@@ -1,9 +1,9 @@
-"""Which claims there are. Each is one file here, imported when it is run, and torch with it."""
+"""The registry of claims: each is one file here, imported when it is run, and torch with it."""
 
 from collections.abc import Sequence
 from importlib import import_module
 
-from resexp.claims.finding import Claim, Finding, Report
+from resexp.claims.finding import Claim, Finding, OnProgress
 from resexp.config.messages import closest
 from resexp.errors import UsageError
 
@@ -11,7 +11,7 @@ from resexp.errors import UsageError
 def later(module: str) -> Claim:
     """Return `claim` of resexp/claims/MODULE.py as a function that imports the module when it is called."""
 
-    def claim(seeds: Sequence[int], report: Report) -> Finding:
+    def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
         return import_module(f"resexp.claims.{module}").claim(seeds, report)
 
     return claim
@@ -40,8 +40,5 @@ CLAIMS: dict[str, Claim] = {
     "paths": later("paths"),
     "shattering": later("shattering"),
 }
-SEEDS: dict[str, int] = dict.fromkeys(CLAIMS, 5) | {
-    "activation": 3,
-    "small-responses": 3,
-}
-"""How many seeds a claim takes unless told otherwise: five where a minute has room for them."""
+NUM_SEEDS = 5
+"""How many seeds a claim takes unless told otherwise: the fewest that carry a word."""

@@ -1,4 +1,4 @@
-"""Brief training on small drawings: what the claims that train a classifier share.
+"""Small training runs on small drawings: what the claims that train a classifier share.
 
 Crayon drawings, shrunk to 16x16 so that a claim takes a minute or two on a laptop. Float32 on the
 CPU and uncompiled, whatever the machine, and one thread a net: tensors this small gain little from more and
@@ -8,6 +8,7 @@ lose much where the cores are busy, so it is nets that share out the cores.
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from functools import cache, partial
+from math import isfinite
 from threading import Event, Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,14 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from resexp.claims.finding import OnProgress
 from resexp.config import Config, DataSection, ModelSection, OptimSection, RecordSection, RunSection
 from resexp.data.crayons import dataset as crayons
 from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve, usable_cores
 
-Progress = Callable[[float], None]
-"""Told the part of some work that is done, in [0, 1]."""
 Result = TypeVar("Result")
 SPAN = 20
 """steps between looks at how far the training is"""
@@ -68,13 +68,21 @@ class Trained(NamedTuple):
         return float(self.loss[-max(1, len(self.loss) // 10) :].double().mean())
 
 
-def train(
+def counted(loss: float, guessing: float) -> float:
+    """Return the loss, but that of guessing where it is above that or no number.
+
+    A net that diverged knows no more than one that guesses: so it counts, and does not drown the others.
+    """
+    return min(loss, guessing) if isfinite(loss) else guessing
+
+
+def train_briefly(
     images: Dataset,
     model: dict[str, Any],
     optim: dict[str, Any],
     *,
     seed: int,
-    progress: Progress = lambda done: None,
+    progress: OnProgress = lambda done: None,
 ) -> Trained:
     """Train the net that `model` describes as `optim` says, both in the config's own keys.
 
@@ -97,7 +105,7 @@ def train(
     return Trained(engine, torch.cat(losses))
 
 
-def side_by_side(pieces: Sequence[Callable[[Progress], Result]], report: Progress) -> list[Result]:
+def in_threads(pieces: Sequence[Callable[[OnProgress], Result]], report: OnProgress) -> list[Result]:
     """Do these pieces of work on a thread each, as many at a time as there are cores; return their results.
 
     Each is given a function to tell how far it is; `report` is told of all together, one call at a time. No

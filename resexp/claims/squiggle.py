@@ -16,24 +16,38 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from resexp.analysis.statistics import Word
+from resexp.analysis.statistics import DifferenceWord, paired_difference
 from resexp.claims.finding import (
-    Answer,
+    Asked,
     BySeed,
-    Differences,
     Finding,
     Measurement,
+    OnProgress,
+    Part,
     Picture,
-    Report,
-    differences,
+    decided,
+    judged,
     listed,
+    mean_text,
     measurement,
-    shown,
+    paired_differences,
+    story,
     too_few,
 )
-from resexp.claims.squiggle_data import DRAWN, MISSING, PARTS, SIZE, WHOLE, WORDED, crayon, draw, error_parts
+from resexp.claims.squiggle_data import (
+    BLANK,
+    DRAWING_PARTS,
+    DRAWN,
+    MISSING,
+    SHEET_SIZE,
+    WHOLE,
+    WORDED,
+    crayon,
+    draw_squiggles,
+    error_parts,
+)
 from resexp.claims.stacked_training import (
-    ARMS,
+    BLOCK_ARMS,
     PLAIN,
     RESIDUAL,
     ZERO,
@@ -56,17 +70,30 @@ from resexp.report.figures.style import (
 )
 from resexp.seeds import derive
 
-NUM_TRAINING, NUM_CHOOSING, NUM_HELD_OUT = 2048, 128, 256
-STEPS, BATCH_SIZE = 300, 32
+NUM_TRAINING, _NUM_CHOOSING, _NUM_HELD_OUT = 2048, 128, 256
+_STEPS, _BATCH_SIZE = 300, 32
 LOOKS = (0, 10, 30, 100, 300)
-RATES = (0.005, 0.015, 0.045)
+_RATES = (0.005, 0.015, 0.045)
 ALONE_STEPS, ALONE_LOOK = 40, 20
-UNIT = "of just copying"
+_UNIT = "of just copying"
 CURVE_FLOOR = 3e-4
-AGAINST: dict[Word | None, str] = {"lower": "better", "higher": "worse", "not resolved": "not told apart"}
+STARTS = {
+    RESIDUAL: "nothing stands after the addition (random start)",
+    ZERO: "nothing stands after the addition (last layer from zero)",
+}
+"""How the blocks that add their input are said after `holds only if`."""
+BLOCKED = "a ReLU stands after the addition (last layer from zero)"
+AGAINST: dict[DifferenceWord | None, str] = {
+    "lower": "draws it better",
+    "higher": "draws it worse",
+    "not resolved": "is not told apart",
+    None: "is not told apart",
+}
+HALF = 0.5
+"""Of just copying: a block that misses less of the missing half than this draws it."""
 Drawing = NDArray[np.float32]
 """Wax on paper, [H, W] in [0, 1]."""
-PAPER = "#fffdf6"
+_PAPER = "#fffdf6"
 EDGE = "#d9d3c4"
 """A sheet stays a sheet in the dark: these two do not follow the reader's setting."""
 GRAPHITE = "#4a4742"
@@ -84,38 +111,44 @@ class Course(NamedTuple):
         return self.errors[max(self.errors)]
 
 
-def claim(seeds: Sequence[int], report: Report) -> Finding:
+def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train the three arms on half squiggles and see which half each of them gets wrong."""
     with one_thread():
-        data = {what: [draw(s, what, n) for s in seeds] for what, n in SETS.items()}
+        data = {what: [draw_squiggles(s, what, n) for s in seeds] for what, n in SETS.items()}
         courses = {
-            arm: learn(arm, seeds, data, lambda done, i=i: report((i + done) / 5))
-            for i, arm in enumerate(ARMS)
+            arm: learn_halves(arm, seeds, data, lambda done, i=i: report((i + done) / 5))
+            for i, arm in enumerate(BLOCK_ARMS)
         }
-        blocked = learn(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
-        alone = {arm: learn_one(arm, seeds, data) for arm in ARMS}
-    found = judged(courses)
-    answer, sentence = judge(courses, found, blocked)
+        blocked = learn_halves(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
+        alone = {arm: learn_one(arm, seeds, data) for arm in BLOCK_ARMS}
+    return _finding(courses, blocked, alone, data["held out"][0])
+
+
+def _finding(
+    courses: Mapping[str, Course], blocked: Course, alone: Mapping[str, BySeed], held_out: Pairs
+) -> Finding:
     return Finding(
         name="squiggle",
         claim="A plain block must draw the whole shape; a residual block only draws what is missing.",
         source="article",
-        answer=answer,
-        sentence=sentence,
+        answer=judged(squiggle_settings(courses, blocked)),
+        sentence=_sentence(courses, blocked),
         setup=(
-            f"Drawings of {SIZE} x {SIZE} pixels: given is the left half of a wave in crayon, wanted the "
-            "whole wave. Every block is two layers that join all pixels to all, with a ReLU between; the "
-            "residual ones add their input, the third starts with its last layer at zero. Same first "
-            f"weights, same drawings, {STEPS} steps of {BATCH_SIZE} drawings; for each block the best of "
-            f"the learning rates {', '.join(map(str, RATES))}, chosen on other drawings. The error is the "
-            f"squared difference on {NUM_HELD_OUT} squiggles that were never trained on, in units of the "
-            "error of handing on the half as it came. Pixels that are right in the given half are 'already "
-            "drawn', pixels to be added are 'missing', the rest is 'blank'."
+            f"Drawings of {SHEET_SIZE} x {SHEET_SIZE} pixels: given is the left half of a wave in crayon, "
+            "wanted the whole wave. Every block is two layers that join all pixels to all, with a ReLU "
+            "between; the residual ones add their input, the third starts with its last layer at zero. "
+            f"Same first weights, same drawings, {_STEPS} steps of {_BATCH_SIZE} drawings; for each block "
+            f"the best of the learning rates {', '.join(map(str, _RATES))}, chosen on other drawings. The "
+            f"error is the squared difference on {_NUM_HELD_OUT} squiggles that were never trained on, in "
+            "units of the error of handing on the half as it came. Pixels that are right in the given half "
+            "are 'already drawn', pixels to be added are 'missing', the rest is 'blank'. To draw only what "
+            "is missing is a smaller error than the plain block's on both other parts, and less than "
+            f"{HALF} on the missing."
         ),
-        measurements=measurements(courses, found, blocked, alone),
-        pictures=pictures(courses, data["held out"][0]),
+        measurements=squiggle_measurements(courses, blocked, alone),
+        pictures=_pictures(courses, held_out),
         details={
-            "seeds": list(seeds),
+            "seeds": list(courses[PLAIN].last[WHOLE]),
             "rates": {arm: course.rate for arm, course in courses.items()},
             "errors": {
                 arm: {
@@ -132,14 +165,14 @@ def claim(seeds: Sequence[int], report: Report) -> Finding:
     )
 
 
-SETS = {"training": NUM_TRAINING, "choosing": NUM_CHOOSING, "held out": NUM_HELD_OUT}
+SETS = {"training": NUM_TRAINING, "choosing": _NUM_CHOOSING, "held out": _NUM_HELD_OUT}
 
 
-def learn(
+def learn_halves(
     arm: str,
     seeds: Sequence[int],
     data: dict[str, list[Pairs]],
-    report: Report,
+    report: OnProgress,
     *,
     kind: type[Block] = OpenBlock,
 ) -> Course:
@@ -151,13 +184,13 @@ def learn(
     )
 
     def batch(seed: int, step: int) -> Pairs:
-        chance = torch.Generator().manual_seed(derive(seed, "squiggle", "batch", step))
-        some = torch.randint(NUM_TRAINING, (BATCH_SIZE,), generator=chance)
+        rng = torch.Generator().manual_seed(derive(seed, "squiggle", "batch", step))
+        some = torch.randint(NUM_TRAINING, (_BATCH_SIZE,), generator=rng)
         return Pairs(*(part[some] for part in training[seed]))
 
     result = fit(
-        lambda seed: dense(arm, seed, kind), seeds, RATES, batch,
-        steps=STEPS, looks=LOOKS, choosing=choosing, held_out=held_out, report=report,
+        lambda seed: dense(arm, seed, kind), seeds, _RATES, batch,
+        steps=_STEPS, looks=LOOKS, choosing=choosing, held_out=held_out, report=report,
     )  # fmt: skip
     errors = {
         step: {
@@ -176,7 +209,7 @@ def learn_one(arm: str, seeds: Sequence[int], data: dict[str, list[Pairs]]) -> d
     }
     both = Pairs(*(torch.stack(part) for part in zip(*one.values(), strict=True)))
     result = fit(
-        lambda seed: dense(arm, seed), seeds, RATES, lambda seed, step: one[seed],
+        lambda seed: dense(arm, seed), seeds, _RATES, lambda seed, step: one[seed],
         steps=ALONE_STEPS, looks=(ALONE_LOOK, ALONE_STEPS), choosing=both, held_out=both,
     )  # fmt: skip
     return dict(zip(seeds, error_parts(result.outputs[ALONE_LOOK], both)[WHOLE], strict=True))
@@ -184,110 +217,87 @@ def learn_one(arm: str, seeds: Sequence[int], data: dict[str, list[Pairs]]) -> d
 
 def dense(arm: str, seed: int, kind: type[Block] = OpenBlock) -> nn.Module:
     """Return one block whose layers join every pixel to every pixel."""
-    pixels = SIZE * SIZE
+    pixels = SHEET_SIZE * SHEET_SIZE
     return make_blocks(arm, seed, pixels, lambda: nn.Linear(pixels, pixels), kind=kind)
 
 
-def judged(courses: dict[str, Course]) -> Differences[tuple[str, str]]:
-    """Return the differences to the plain block by (arm, part)."""
-    pairs: dict[tuple[str, str], tuple[BySeed, BySeed]] = {
-        (arm, part): (courses[arm].last[part], courses[PLAIN].last[part])
-        for arm in (RESIDUAL, ZERO)
-        for part in (WHOLE, *PARTS)
-    }
-    return differences(pairs)
+def squiggle_settings(courses: Mapping[str, Course], blocked: Course) -> dict[str, list[Part]]:
+    """Return, for each start of a residual block, whether it draws what is missing, and that alone."""
+    plain = courses[PLAIN].last
+    starts = {when: courses[arm] for arm, when in STARTS.items()} | {BLOCKED: blocked}
+    asked: dict[tuple[str, str], Asked] = {}
+    for when, course in starts.items():
+        for part in (DRAWN, BLANK):
+            says = f"it misses less of {WORDED[part]} than the plain block"
+            asked[when, part] = Asked(says, course.last[part], "lower", plain[part], _UNIT)
+        says = f"it draws {WORDED[MISSING]}"
+        asked[when, MISSING] = Asked(says, course.last[MISSING], "lower", HALF, _UNIT)
+    parts = decided(asked)
+    return {when: [parts[when, part] for part in (DRAWN, BLANK, MISSING)] for when in starts}
 
 
-def judge(
-    courses: dict[str, Course], found: Differences[tuple[str, str]], blocked: Course
-) -> tuple[Answer, str]:
-    """Say which half a residual block draws better than a plain one, and from where it has to start."""
-    words: dict[tuple[str, str], Word | None] = {key: word for key, (_, word) in found.items()}
+def _sentence(courses: Mapping[str, Course], blocked: Course) -> str:
     n = len(courses[PLAIN].last[WHOLE])
-    if None in words.values():
-        return "not resolved", too_few(n)
-
-    def against(arm: str, part: str) -> str:
-        theirs, plain = (shown(courses[each].last[part]) for each in (arm, PLAIN))
-        return f"{AGAINST[words[arm, part]]} on {WORDED[part]} ({theirs} against {plain})"
-
-    residual, zero = (
-        listed(against(arm, part) for part in (DRAWN, MISSING, WHOLE)) for arm in (RESIDUAL, ZERO)
+    errors = "; ".join(
+        f"{WORDED[part]}: {listed(f'{arm} {mean_text(c.last[part])}' for arm, c in courses.items())}"
+        for part in (*DRAWING_PARTS, WHOLE)
     )
-    answer = answer_of(words)
-    lead = ""
-    if answer == "holds only if":
-        lead = "The shortcut spares the block the copying, not the drawing. "
-        if words[RESIDUAL, MISSING] == "lower":
-            lead = "The shortcut helps with the missing half, not with everything. "
-        elif words[ZERO, MISSING] == "lower":
-            lead = (
-                "The shortcut spares the block the copying; the drawing gets easier only from a zero start. "
-            )
-    blocked_at = blocked.last[MISSING]
-    trap = ""
-    if min(blocked_at.values()) > max(courses[ZERO].last[MISSING].values()):
-        trap = (
-            f" But with a ReLU after the addition the zero start keeps {shown(blocked_at)} of the missing "
-            "half: where the paper is exactly 0, that ReLU lets no gradient through."
-        )
-    return answer, (
-        f"{lead}Against the plain block the residual block is {residual}. Started at zero it is "
-        f"{zero}.{trap} Errors in units of just copying, n = {n}."
+    words = paired_differences(
+        {arm: (courses[arm].last[MISSING], courses[PLAIN].last[MISSING]) for arm in STARTS}
+    )
+    drawing = " and ".join(f"{arm} {AGAINST[word]}" for arm, (_, word) in words.items())
+    stuck = blocked.last[MISSING]
+    trapped = min(stuck.values()) > max(courses[ZERO].last[MISSING].values())
+    return story(
+        f"Error on {errors}. In units of just copying, n = {n}.",
+        f"The missing half itself, against the plain block: {drawing}.",
+        f"With a ReLU after the addition the zero start keeps {mean_text(stuck)} of the missing half: where "
+        "the paper is exactly 0, that ReLU lets no gradient through."
+        if trapped
+        else "",
+        too_few(n),
     )
 
 
-def answer_of(words: Mapping[tuple[str, str], Word | None]) -> Answer:
-    """Return the answer from the words for (arm, part), each against the plain block."""
-    if None in words.values():
-        return "not resolved"
-    copies = words[RESIDUAL, DRAWN] == "lower"
-    draws = words[RESIDUAL, MISSING] == "lower"
-    whole = words[RESIDUAL, WHOLE] == "lower"
-    if copies and draws and whole:
-        return "holds"
-    if copies or whole or words[ZERO, WHOLE] == "lower":
-        return "holds only if"
-    return "does not hold" if words[RESIDUAL, WHOLE] == "higher" else "not resolved"
-
-
-def measurements(
-    courses: dict[str, Course],
-    found: Differences[tuple[str, str]],
-    blocked: Course,
-    alone: dict[str, dict[int, float]],
+def squiggle_measurements(
+    courses: Mapping[str, Course], blocked: Course, alone: Mapping[str, BySeed]
 ) -> tuple[Measurement, ...]:
     """Return all of it for the table, the whole drawing first."""
+    parts = (WHOLE, *DRAWING_PARTS)
     rows = [
-        measurement(f"error on {WORDED[part]}: {arm}", list(courses[arm].last[part].values()), UNIT)
-        for part in (WHOLE, *PARTS)
-        for arm in ARMS
+        measurement(f"error on {WORDED[part]}: {arm}", course.last[part], _UNIT)
+        for part in parts
+        for arm, course in courses.items()
     ]
     rows += [
-        Measurement.of(f"{arm} minus plain, on {WORDED[part]}", estimate, UNIT)
-        for (arm, part), (estimate, _) in found.items()
-    ]
-    rows.append(
-        measurement(
-            "error on the missing half: zero start, ReLU after the addition",
-            list(blocked.last[MISSING].values()),
-            UNIT,
+        Measurement.of(
+            f"{arm} minus plain, on {WORDED[part]}",
+            paired_difference(courses[arm].last[part], courses[PLAIN].last[part]),
+            _UNIT,
         )
-    )
+        for arm in STARTS
+        for part in parts
+    ]
     rows += [
-        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", list(each.values()), UNIT)
+        measurement(
+            f"error on {WORDED[part]}: zero start, ReLU after the addition", blocked.last[part], _UNIT
+        )
+        for part in DRAWING_PARTS
+    ]
+    rows += [
+        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", each, _UNIT)
         for arm, each in alone.items()
     ]
     return tuple(rows)
 
 
-def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
+def _pictures(courses: Mapping[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
     """Return the drawings side by side, then the error on each part over the steps."""
-    chance = np.random.default_rng(derive(0, "squiggle", "paper"))
-    grain = paper_grain(chance)
-    given, wanted = (crayon(part[0], grain, chance) for part in held_out)
-    sheets = {arm: [crayon(drawn, grain, chance) for drawn in c.drawn.values()] for arm, c in courses.items()}
-    colours = {arm: colour_of(arm, ARMS) for arm in ARMS}
+    rng = np.random.default_rng(derive(0, "squiggle", "paper"))
+    grain = paper_grain(rng)
+    given, wanted = (crayon(part[0], grain, rng) for part in held_out)
+    sheets = {arm: [crayon(drawn, grain, rng) for drawn in c.drawn.values()] for arm, c in courses.items()}
+    colours = {arm: colour_of(arm, BLOCK_ARMS) for arm in BLOCK_ARMS}
     sheets_of_paper = sheets_figure(
         (given, wanted), sheets, [f"step {step}" if step else "start" for step in LOOKS], colours=colours
     )
@@ -296,11 +306,11 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
             arm: {step: list(errors[part].values()) for step, errors in course.errors.items()}
             for arm, course in courses.items()
         }
-        for part in PARTS
+        for part in DRAWING_PARTS
     }
     ends = "; ".join(
-        f"{WORDED[part]}: " + ", ".join(f"{arm} {shown(c.last[part])}" for arm, c in courses.items())
-        for part in PARTS
+        f"{WORDED[part]}: " + ", ".join(f"{arm} {mean_text(c.last[part])}" for arm, c in courses.items())
+        for part in DRAWING_PARTS
     )
     return (
         Picture(
@@ -315,7 +325,7 @@ def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]
             "once.",
         ),
         Picture(
-            curves_figure(panels, floor=CURVE_FLOOR, names=ARMS),
+            curves_figure(panels, floor=CURVE_FLOOR, names=BLOCK_ARMS),
             "The error on each part of the drawing, in units of just copying; bands are the range of the "
             "seeds. "
             f"What starts at zero starts below the picture, with no error but on {WORDED[MISSING]}.",
@@ -360,7 +370,7 @@ def sheets_figure(
 
 def _sheet(axes: Axes, drawing: Drawing, colour: str) -> None:
     """Put one drawing on paper: the wax covers the paper, it does not tint it."""
-    paper, wax = np.array(to_rgb(PAPER)), np.array(to_rgb(colour))
+    paper, wax = np.array(to_rgb(_PAPER)), np.array(to_rgb(colour))
     amount = np.clip(drawing, 0, 1)[:, :, None]
     axes.imshow(paper + amount * (wax - paper), interpolation="none")
     axes.set_xticks([])

@@ -1,4 +1,4 @@
-"""Small blocks trained to turn given images into wanted ones: an arm's seeds and learning rates all at once.
+"""Stacked training (vmap): an arm's seeds and learning rates, small blocks each, trained all at once.
 
 They are stacked: each has its own weights, data and steps, what they share is the arithmetic.
 """
@@ -18,7 +18,7 @@ from resexp.models.init import initialize
 
 MOMENTUM = 0.9
 PLAIN, RESIDUAL, ZERO = "plain", "residual", "residual from zero"
-ARMS = (PLAIN, RESIDUAL, ZERO)
+BLOCK_ARMS = (PLAIN, RESIDUAL, ZERO)
 """The third is the residual block whose last layer starts at zero, so that it starts as y = x."""
 
 
@@ -73,6 +73,8 @@ class Fit(NamedTuple):
     rate: float
     outputs: dict[int, Tensor]
     """by step: what each seed's blocks make of its held-out images, [S, N, ...]"""
+    weights: dict[str, Tensor]
+    """by name: each seed's, [S, ...], at the end"""
 
 
 class Stack:
@@ -145,7 +147,11 @@ def fit(
         raise Diverged(
             f"no learning rate of {', '.join(map(str, rates))} keeps the loss finite for every seed"
         )
-    return Fit(rates[best], {step: output[best::per_seed] for step, output in outputs.items()})
+    return Fit(
+        rates[best],
+        {step: output[best::per_seed] for step, output in outputs.items()},
+        {name: weight[best::per_seed] for name, weight in stack.weights.items()},
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The commands: parse, call one function, print. Here is what they are called and how an error ends them."""
+"""The command line: parse, call one function, print. What commands are called and how an error ends them."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from resexp._version import __version__
 from resexp.cli.claims import claims
 from resexp.cli.compare import compare, report
 from resexp.cli.configs import configs, validate
-from resexp.cli.data import fetch, verify
+from resexp.cli.data import fetch, verify_data
 from resexp.cli.gradients import gradients
 from resexp.cli.output import never_fail_for_a_letter, note
 from resexp.cli.runs import board, runs, verify_run
@@ -36,8 +36,8 @@ app.command("verify")(verify_run)
 
 data_app = typer.Typer(help="CIFAR-10: get it, or check what is there.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
-for command in (fetch, verify):
-    data_app.command()(command)
+data_app.command()(fetch)
+data_app.command("verify")(verify_data)
 
 
 def _version(shown: bool) -> None:

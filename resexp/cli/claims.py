@@ -1,4 +1,4 @@
-"""The command `claims`: the article's claims."""
+"""`resexp claims`: the article's claims put to the test."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ def claims(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 3 or 5, as its minute allows."),
+        typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 5: fewer give no words."),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
@@ -41,7 +41,7 @@ def claims(
             root,
             num_seeds=seeds,
             command=["resexp", *sys.argv[1:]],
-            watch=lambda name, done: show.update(name, Fraction(done)),
+            on_progress=lambda name, done: show.update(name, Fraction(done)),
         )
     _show_claims(documents, root, json_)
 

@@ -1,4 +1,4 @@
-"""Compare arms, and show a comparison again."""
+"""`resexp compare` and `report`: compare arms, and show a comparison again."""
 
 import importlib.util
 import os
@@ -41,6 +41,9 @@ def compare(
     vary: Annotated[
         list[str] | None, typer.Option("--vary", help="An axis, e.g. model.norm=none,batch. Repeatable.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="The quick look's long form: depth 56, minutes in place of one.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
     ] = False,
@@ -64,9 +67,12 @@ def compare(
 ) -> None:
     """Train arms under the same conditions and say what differs.
 
-    Without --config this is the quick look: four nets of depth 56, {no norm, batch norm} x arms, 150 steps.
+    Without --config this is the quick look: four nets of depth 20, {no norm, batch norm} x arms, a minute of
+    training; with --full at depth 56.
 
     Example: resexp compare plain residual
+
+    Example: resexp compare plain residual --full
 
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
@@ -83,6 +89,7 @@ def compare(
         vary=axes_of(vary, depth),
         num_seeds=seeds,
         name=name,
+        full=full,
     )
     if dry_run:
         _show_forecast(plan, json_)

@@ -1,4 +1,4 @@
-"""Configs: check one, list the shipped ones."""
+"""`resexp validate` and `configs`: check a config, list the shipped ones."""
 
 from typing import Annotated
 

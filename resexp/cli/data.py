@@ -1,4 +1,4 @@
-"""CIFAR-10: get it, or check what is there."""
+"""`resexp data`: get CIFAR-10, or check what is there."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,7 @@ def fetch(root: Annotated[Path, typer.Option(help="Where CIFAR-10 goes.")] = Pat
 
     Example: resexp data fetch --root data
     """
-    from resexp.data.cifar10 import fetch as fetch_cifar10
+    from resexp.data.cifar10 import fetch_cifar10 as fetch_cifar10
     from resexp.report.progress import Fraction, display
 
     with display() as show:
@@ -26,11 +26,11 @@ def fetch(root: Annotated[Path, typer.Option(help="Where CIFAR-10 goes.")] = Pat
     note(said)
 
 
-def verify(root: Annotated[Path, typer.Option(help="Where CIFAR-10 lies.")] = Path("data")) -> None:
+def verify_data(root: Annotated[Path, typer.Option(help="Where CIFAR-10 lies.")] = Path("data")) -> None:
     """Check the CIFAR-10 files that are there.
 
     Example: resexp data verify --root data
     """
-    from resexp.data.cifar10 import verify as verify_cifar10
+    from resexp.data.cifar10 import verify_cifar10 as verify_cifar10
 
     note(verify_cifar10(root))

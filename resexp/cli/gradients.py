@@ -1,4 +1,4 @@
-"""The command `gradients`: the gradient at initialisation."""
+"""`resexp gradients`: the gradient at initialisation."""
 
 import sys
 from pathlib import Path
@@ -62,10 +62,10 @@ def gradients(
 
 def _show_gradients(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
-    from resexp.report.terminal import gradients_table, notes, show
+    from resexp.report.terminal import gradients_notes, gradients_table, show
 
     document = read_json(folder / "gradients.json")
     if as_json:
         print_json(document)
         return
-    show(gradients_table(document), *notes(document), f"Figure: {folder / 'gradients.png'}")
+    show(gradients_table(document), *gradients_notes(document), f"Figure: {folder / 'gradients.png'}")

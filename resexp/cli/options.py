@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean together."""
+"""Command-line options that several commands share, and what they mean together."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,11 +1,11 @@
-"""What goes to stdout, and what to stderr."""
+"""Output: what goes to stdout, and what to stderr."""
 
 import io
 import json
 import sys
 from typing import Any
 
-from resexp.config.yaml_nodes import CONTROL
+from resexp.config.yaml_nodes import CONTROL_CHARACTER
 
 
 def never_fail_for_a_letter() -> None:
@@ -28,4 +28,4 @@ def print_json(value: Any) -> None:
 def note(*lines: str) -> None:
     """Print on stderr, without what would command the terminal."""
     for line in lines:
-        print(CONTROL.sub(lambda match: repr(match[0])[1:-1], line), file=sys.stderr)
+        print(CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line), file=sys.stderr)

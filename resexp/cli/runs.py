@@ -1,4 +1,4 @@
-"""Look at what was recorded: list runs, check one, open TensorBoard."""
+"""`resexp runs`, `verify` and `board`: look at what was recorded."""
 
 import os
 import socket

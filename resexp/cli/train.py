@@ -1,4 +1,4 @@
-"""Train one net."""
+"""`resexp train`: train one net."""
 
 import os
 import sys
@@ -61,9 +61,9 @@ def train(
     from resexp.records.lock import locked
     from resexp.records.preflight import admit, admit_devices
     from resexp.records.run import Run
-    from resexp.training.distributed.rank import place
+    from resexp.training.distributed.rank import this_rank
 
-    here = place()
+    here = this_rank()
     if here.rank:
         from resexp.training.worker import follow
 
@@ -115,10 +115,10 @@ def train(
 
 def _check(folder: Path, config: "Config", devices: int) -> None:
     """Raise what every rank would."""
-    from resexp.training.distributed.rank import Place
+    from resexp.training.distributed.rank import Rank
     from resexp.training.resume import execution_of
 
-    execution_of(config, folder, None, Place(size=devices, local_size=devices))
+    execution_of(config, folder, None, Rank(size=devices, local_size=devices))
 
 
 def _extended(folder: Path, steps: int) -> "Config":
@@ -134,11 +134,11 @@ def _train(folder: Path, config: "Config", data: "DataSection") -> None:
     from resexp.report.progress import Fraction, display
     from resexp.signals import stop_on_signals
     from resexp.training.distributed.process_group import joined
-    from resexp.training.distributed.rank import place
+    from resexp.training.distributed.rank import this_rank
     from resexp.training.loop import run
     from resexp.training.lr_schedule import falls_short
 
-    with joined(place(), str(folder)) as group, stop_on_signals() as stop, display() as show:
+    with joined(this_rank(), str(folder)) as group, stop_on_signals() as stop, display() as show:
         if short := falls_short(config.optim):
             show.say(short)
         splits = load(data, lambda done: show.update("images, % read", Fraction(done)))

@@ -8,9 +8,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from resexp.config import Config, MultistepSchedule, SmoothSchedule, json_schema
-from resexp.config.messages import closest, complaints
+from resexp.config.messages import broken_rules, closest, complaints
 from resexp.config.tree import find, from_plain, overlay, plain, put, read_file, set_in
-from resexp.config.yaml_nodes import Node, Problem, shown
+from resexp.config.yaml_nodes import Node, Problem, one_line
 from resexp.errors import UsageError
 
 # What the schema must be told to know which schedule's keys are meant.
@@ -36,18 +36,47 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
         if not problems:
             return config
     except ValidationError as error:
-        known = {problem.place for problem in problems}
-        found = complaints(error, tree, json_schema())
-        problems += tuple(problem for problem in found if problem.place not in known)
+        known = {problem.location for problem in problems}
+        found = _all_complaints(error, tree)
+        problems += tuple(problem for problem in found if problem.location not in known)
     lines = [str(problem) for problem in sorted(problems, key=_reading_order)]
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"and {len(lines) - MAX_LINES} more"]
     raise UsageError(*lines)
 
 
+def _all_complaints(error: ValidationError, tree: Node) -> list[Problem]:
+    """One problem a wrong key; and the rules between the others, which a validator may never have asked."""
+    found = complaints(error, tree, json_schema())
+    rest, wrong = plain(tree), set(found)
+    while wrong:
+        for path in wrong:
+            _remove(rest, path)
+        try:
+            Config.model_validate_json(json.dumps(rest), strict=True)
+            break
+        except ValidationError as more:
+            again, rules = complaints(more, tree, json_schema()), broken_rules(more, tree, json_schema())
+            apart = set[tuple[str | int, ...]]().union(
+                *(paths for paths in rules if not paths & found.keys())
+            )
+            found |= {path: problem for path, problem in again.items() if path in apart}
+            # A union without the word that chooses its member is wrong again: it goes whole.
+            wrong = {path[:-1] for path in again.keys() & wrong} - {()}
+    return list(found.values())
+
+
+def _remove(tree: Any, path: Sequence[str | int]) -> None:
+    """Take out what stands at `path`, where something does."""
+    for step in path[:-1]:
+        tree = tree[step] if isinstance(step, int) else tree.get(step, {})
+    if isinstance(tree, dict):
+        tree.pop(path[-1], None)
+
+
 def _reading_order(problem: Problem) -> tuple[bool, int, int]:
     """Sort a file's problems by line and column and put the command line's after them."""
-    return not problem.place.line, problem.place.line, problem.place.column
+    return not problem.location.line, problem.location.line, problem.location.column
 
 
 def _beneath(base: Mapping[str, Any], tree: Node) -> Node:
@@ -76,7 +105,7 @@ def find_config(text: str) -> Path:
     if _is_missing(path):
         near = closest(path.stem, names, cutoff=0.6)
         raise UsageError(
-            f"{shown(text)}: no such file; allowed: a YAML file, or one of {', '.join(sorted(names))}"
+            f"{one_line(text)}: no such file; allowed: a YAML file, or one of {', '.join(sorted(names))}"
             + (f"; did you mean {near}" if near else "")
         )
     return path

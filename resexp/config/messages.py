@@ -1,4 +1,4 @@
-"""What a validator found wrong, in the words of whoever wrote the config.
+"""Validation messages: what a validator found wrong, in the words of whoever wrote the config.
 
 Every line says where, which key, what stands there, what is allowed, and the nearest allowed word. All of it
 is read off the JSON Schema, so a new key or word of the schema needs nothing here.
@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from resexp.config.tree import DEFAULTS, find, plain
-from resexp.config.yaml_nodes import NUMBER, Node, Place, Problem, shown
+from resexp.config.yaml_nodes import NUMBER, Location, Node, Problem, one_line
 
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -20,8 +20,8 @@ Path = tuple[str | int, ...]
 SPELLINGS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 
-def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Problem]:
-    """Return one problem for each key that is wrong."""
+def complaints(error: ValidationError, tree: Node, schema: Schema) -> dict[Path, Problem]:
+    """Return one problem for each key that is wrong, by its path."""
     found: dict[Path, Problem] = {}
     for item in error.errors(include_url=False):
         path = _path(item["loc"], tree, schema)
@@ -30,17 +30,26 @@ def complaints(error: ValidationError, tree: Node, schema: Schema) -> list[Probl
             problem = _unknown_key(path, tree, schema)
         elif "keys" in context:  # a rule between keys: the schema names them, the first stands for all
             path = _first_written([(*path, key) for key in context["keys"]], tree)
-            problem = Problem(_place(path, tree), f"{_dotted(path)}: {item['msg']}")
+            problem = Problem(_location(path, tree), f"{_dotted(path)}: {item['msg']}")
         else:
             if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
                 path = (*path, _definition(path, tree, schema)["discriminator"])
             problem = _wrong_value(path, tree, schema)
         found.setdefault(path, problem)
-    return list(found.values())
+    return found
+
+
+def broken_rules(error: ValidationError, tree: Node, schema: Schema) -> list[set[Path]]:
+    """Return for each rule between keys that is broken the paths of its keys."""
+    return [
+        {(*_path(item["loc"], tree, schema), key) for key in keys}
+        for item in error.errors(include_url=False)
+        if (keys := item.get("ctx", {}).get("keys"))
+    ]
 
 
 def _first_written(paths: Sequence[Path], tree: Node) -> Path:
-    written = [path for path in paths if (node := find(tree, path)) and node.place != DEFAULTS]
+    written = [path for path in paths if (node := find(tree, path)) and node.location != DEFAULTS]
     return (written or paths)[0]
 
 
@@ -65,12 +74,12 @@ def _unknown_key(path: Path, tree: Node, schema: Schema) -> Problem:
     keys = list(section["properties"])
     text = f"{_dotted(path)}: unknown key"
     if "chosen" in section:
-        text += f" of {section['chosen']} (chosen at {section['place']})"
+        text += f" of {section['chosen']} (chosen at {section['location']})"
     text += f"; allowed: {', '.join(keys)}"
     if near := _same_key(key, schema) or closest(key, keys, cutoff=0.5):
         text += f"; did you mean {near}"
     node = find(tree, path)
-    return Problem(node.key if node else _place(path, tree), text)
+    return Problem(node.key if node else _location(path, tree), text)
 
 
 def _same_key(key: str, schema: Schema) -> str | None:
@@ -89,7 +98,7 @@ def _wrong_value(path: Path, tree: Node, schema: Schema) -> Problem:
     text = f"{_dotted(path)}: {_got(value)}; allowed: {describe(definition, schema)}"
     if near := _near(value, definition, schema):
         text += f"; did you mean {near}"
-    return Problem(_place(path, tree), text)
+    return Problem(_location(path, tree), text)
 
 
 def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
@@ -101,7 +110,7 @@ def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
         word = closest(str(value), _words(definition["properties"][key]), cutoff=0.5)
         return f"{{{key}: {word}}}" if word else None
     if types == {"array"} and isinstance(value, str | int | float):
-        return f"[{shown(str(value))}]"
+        return f"[{one_line(str(value))}]"
     if isinstance(value, str):
         return _near_text(value, types, words)
     if isinstance(value, list | dict) and types == {"string"} and not words:
@@ -118,7 +127,7 @@ def _near_text(text: str, types: set[str | None], words: Sequence[Any]) -> str |
         return SPELLINGS[text.lower()]
     number = text.replace("_", "").replace(",", "")
     if NUMBER.fullmatch(number) and ("number" in types or ("integer" in types and number.isdigit())):
-        return shown(number)
+        return one_line(number)
     return closest(text, map(str, words), cutoff=0.5)
 
 
@@ -167,7 +176,7 @@ def _got(value: Any) -> str:
     if isinstance(value, list | dict):
         return "got a list" if isinstance(value, list) else "got a section"
     kind = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}[type(value)]
-    return f"got {shown(json.dumps(value, ensure_ascii=False))} ({kind})"
+    return f"got {one_line(json.dumps(value, ensure_ascii=False))} ({kind})"
 
 
 def _path(location: Sequence[str | int], tree: Node, schema: Schema) -> Path:
@@ -200,7 +209,11 @@ def _chosen(union: Schema, node: Node | None, schema: Schema) -> Schema:
     key, members = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
     name = find(node, [key]) if node else None
     if name and isinstance(name.value, str) and name.value in members:
-        return {**_resolve({"$ref": members[name.value]}, schema), "chosen": name.value, "place": name.place}
+        return {
+            **_resolve({"$ref": members[name.value]}, schema),
+            "chosen": name.value,
+            "location": name.location,
+        }
     return {"type": "object", "properties": {key: {"enum": list(members)}}, "discriminator": key}
 
 
@@ -219,11 +232,11 @@ def _words(definition: Schema) -> list[Any]:
 
 def _dotted(path: Sequence[str | int]) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path)
-    return shown(text.removeprefix(".")) or "the config"
+    return one_line(text.removeprefix(".")) or "the config"
 
 
-def _place(path: Sequence[str | int], tree: Node) -> Place:
+def _location(path: Sequence[str | int], tree: Node) -> Location:
     """Return where the value at `path` stands, or the nearest section above it."""
     while (node := find(tree, path)) is None:
         path = path[:-1]
-    return node.place
+    return node.location

@@ -1,4 +1,4 @@
-"""The schema of an experiment: its words, its defaults, what is allowed."""
+"""The config schema (pydantic): an experiment's words, its defaults, what is allowed."""
 
 import hashlib
 import json
@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from resexp.config.yaml_nodes import CONTROL, dump
+from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
 DataName = Literal["cifar10", "crayons", "folder", "auto"]
 Normalize = Literal["channel", "pixel_mean"]
+Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
 Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
@@ -23,12 +24,24 @@ Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
+KernelSource = Literal["auto", "torch", "winograd"]
 Probe = Literal["gradient_profile"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
+
+
+AS_EVER: dict[str, Any] = {
+    "data.pad": "before",
+    "data.test": "test",
+    "data.test_split": 0.0,
+    "run.kernels": "auto",
+}
+"""Keys younger than the first recorded runs, each with the value that does what was done without the key: a
+digest leaves them out there, so that what was trained before keeps its name. What `auto` came to is in the
+manifest, and runs that differ there are never taken for one another."""
 
 
 class Section(BaseModel):
@@ -60,10 +73,12 @@ class DataSection(Section):
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
     """pad 4, random 32x32 crop, random horizontal flip"""
+    pad: Pad = "before"
+    """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:
-        if CONTROL.search(self.root):
+        if CONTROL_CHARACTER.search(self.root):
             raise broken_rule("control character in a path", "root")
         return self
 
@@ -199,6 +214,8 @@ class RunSection(Section):
     """of the convolutions; parameters stay float32. tf32, float32 cut to 10 bits on a GPU, only by name"""
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
+    kernels: KernelSource = "auto"
+    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """CPU threads; part of the run's identity, since they change bits"""
 
@@ -216,10 +233,6 @@ class RecordSection(Section):
     """steps between evaluations; there is always one at the end"""
     checkpoint_every: Count = 1000
     """steps between checkpoints; there is always one at the end"""
-
-
-LATER_KEYS = (("data", "test"), ("data", "test_split"))
-"""Keys that the first configs did not have."""
 
 
 class Config(Section):
@@ -247,13 +260,13 @@ class Config(Section):
     def digest(self) -> str:
         """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`.
 
-        Keys that came later count only where they are not at their default: what began before them keeps
-        its digest.
+        A key of AS_EVER counts only where it changes what was ever done.
         """
         tree = {key: value for key, value in self.tree().items() if key != "name"}
-        for section, key in LATER_KEYS:
-            if tree[section][key] == Config.model_fields[section].default.model_dump(mode="json")[key]:
-                del tree[section][key]
+        for key, value in AS_EVER.items():
+            section, leaf = key.split(".")
+            if tree[section][leaf] == value:
+                del tree[section][leaf]
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 

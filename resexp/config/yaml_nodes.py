@@ -1,4 +1,4 @@
-"""The little of YAML that a config needs: text in, nodes that know their places out, and back.
+"""YAML nodes: the little of YAML that a config needs, text in, nodes with locations out, and back.
 
 Mappings, lists, text, numbers, true, false and null in one document; everything else (anchors, tags, merge
 keys, ...) is refused by name. YAML 1.1's surprises are left out: `1e-4` is a number, `no` is text, `010` is
@@ -25,10 +25,10 @@ WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 NUMBER = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?")
 BARE_TEXT = re.compile(r"(?!(?i:y|n|yes|no|on|off|true|false|null)$)[A-Za-z_/][A-Za-z0-9_./-]*")
 UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something was written. Lines and columns count from 1; line 0: the source has no lines."""
 
     source: str
@@ -42,129 +42,133 @@ class Place(NamedTuple):
 class Problem(NamedTuple):
     """Something wrong, and where."""
 
-    place: Place
+    location: Location
     text: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.text}"
+        return f"{self.location}: {self.text}"
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value, where it stands, and where its key stands (the value's own place if it has none)."""
+    """A value, where it stands, and where its key stands (the value's own location if it has none)."""
 
     value: "str | int | float | bool | dict[str, Node] | list[Node] | None"
-    place: Place
-    key: Place
+    location: Location
+    key: Location
 
 
-class Reading(NamedTuple):
+class Parsed(NamedTuple):
     """What a source says, and what is wrong with it."""
 
     tree: Node
     problems: tuple[Problem, ...] = ()
 
 
-def shown(text: str, limit: int = 80) -> str:
+def one_line(text: str, limit: int = 80) -> str:
     """Return `text` on one line, at most `limit` characters of it."""
-    line = CONTROL.sub(lambda match: repr(match[0])[1:-1], text[: limit + 1])
+    line = CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
-def parse(text: str, place_of: Callable[[Any], Place]) -> Reading:
-    """Read a mapping; `place_of` turns PyYAML's marks into places. Hopeless text is an empty mapping."""
-    start = place_of(yaml.Mark("", 0, 0, 0, None, 0))
-    builder = _Builder(place_of)
+def parse(text: str, location_of: Callable[[Any], Location]) -> Parsed:
+    """Read a mapping; `location_of` turns PyYAML's marks into ours. Hopeless text is an empty mapping."""
+    start = location_of(yaml.Mark("", 0, 0, 0, None, 0))
+    builder = _Builder(location_of)
     try:
         if match := UNPRINTABLE.search(text):
             before = text[: match.start()]
             mark = yaml.Mark("", 0, before.count("\n"), len(before) - before.rfind("\n") - 1, None, 0)
-            raise _Hopeless(place_of(mark), f"the character {match[0]!r} is not allowed")
-        return Reading(builder.document(yaml.parse(text, Loader=Loader), start), tuple(builder.problems))
+            raise _Hopeless(location_of(mark), f"the character {match[0]!r} is not allowed")
+        return Parsed(builder.document(yaml.parse(text, Loader=Loader), start), tuple(builder.problems))
     except _Hopeless as error:
         problem = error.problem
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = Problem(place_of(mark) if mark else start, f"not YAML: {shown(error.problem or '')}")
+        problem = Problem(location_of(mark) if mark else start, f"not YAML: {one_line(error.problem or '')}")
     except (yaml.YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
-        problem = Problem(start, f"not YAML: {shown(str(error))}")
-    return Reading(Node({}, start, start), (*builder.problems, problem))
+        problem = Problem(start, f"not YAML: {one_line(str(error))}")
+    return Parsed(Node({}, start, start), (*builder.problems, problem))
 
 
 class _Hopeless(Exception):  # noqa: N818
     """Reading on would be of no use."""
 
-    def __init__(self, place: Place, text: str) -> None:
+    def __init__(self, location: Location, text: str) -> None:
         super().__init__(text)
-        self.problem = Problem(place, text)
+        self.problem = Problem(location, text)
 
 
 class _Builder:
     """Turns the events of one YAML document into nodes and notes what is wrong on the way."""
 
-    def __init__(self, place_of: Callable[[Any], Place]) -> None:
-        self.place_of = place_of
+    def __init__(self, location_of: Callable[[Any], Location]) -> None:
+        self.location_of = location_of
         self.problems: list[Problem] = []
         self.num_values = 0
 
-    def document(self, events: Iterator[Any], start: Place) -> Node:
+    def document(self, events: Iterator[Any], start: Location) -> Node:
         tree: Node | None = None
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 if tree is not None:
-                    raise _Hopeless(self.place_of(event.start_mark), "a second document begins; allowed: one")
+                    raise _Hopeless(
+                        self.location_of(event.start_mark), "a second document begins; allowed: one"
+                    )
                 tree = self.node(next(events), events, 0)
         if tree is None or tree.value is None:
             raise _Hopeless(start, "empty; allowed: keys such as `seed: 0`, or {} for all defaults")
         if not isinstance(tree.value, dict):
             found = "a list" if isinstance(tree.value, list) else "a single value"
-            raise _Hopeless(tree.place, f"{found} at the top; allowed: keys such as `seed: 0`")
+            raise _Hopeless(tree.location, f"{found} at the top; allowed: keys such as `seed: 0`")
         return tree
 
     def node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
         """Return the node that begins with `event`; a refused one too, since its key was written."""
-        place = self.place_of(event.start_mark)
+        location = self.location_of(event.start_mark)
         if depth > MAX_DEPTH:
-            raise _Hopeless(place, f"nested more than {MAX_DEPTH} deep")
+            raise _Hopeless(location, f"nested more than {MAX_DEPTH} deep")
         self.num_values += 1
         if self.num_values > MAX_VALUES:
-            raise _Hopeless(place, f"more than {MAX_VALUES:,} values; no config has")
+            raise _Hopeless(location, f"more than {MAX_VALUES:,} values; no config has")
         if isinstance(event, yaml.AliasEvent):
-            self.refuse(place, f"the alias *{shown(event.anchor)} is not allowed; write the value out")
-            return Node(None, place, place)
+            self.refuse(location, f"the alias *{one_line(event.anchor)} is not allowed; write the value out")
+            return Node(None, location, location)
         if event.anchor:
-            self.refuse(place, f"the anchor &{shown(event.anchor)} is not allowed; write the value out")
+            self.refuse(location, f"the anchor &{one_line(event.anchor)} is not allowed; write the value out")
         if event.tag:
-            self.refuse(place, f"the tag {shown(event.tag)} is not allowed; write the value alone")
+            self.refuse(location, f"the tag {one_line(event.tag)} is not allowed; write the value alone")
         if isinstance(event, yaml.MappingStartEvent):
-            return Node(self.mapping(events, depth), place, place)
+            return Node(self.mapping(events, depth), location, location)
         if isinstance(event, yaml.SequenceStartEvent):
-            return Node(self.sequence(events, depth), place, place)
-        return Node(self.scalar(event, place), place, place)
+            return Node(self.sequence(events, depth), location, location)
+        return Node(self.scalar(event, location), location, location)
 
     def mapping(self, events: Iterator[Any], depth: int) -> dict[str, Node]:
         children: dict[str, Node] = {}
         while not isinstance(event := next(events), yaml.MappingEndEvent):
             key = self.key(event, events, depth)
-            place = self.place_of(event.start_mark)
-            node = replace(self.node(next(events), events, depth + 1), key=place)
+            location = self.location_of(event.start_mark)
+            node = replace(self.node(next(events), events, depth + 1), key=location)
             if key in children:
-                self.refuse(place, f"{shown(key)}: duplicate key; it stands first at {children[key].key}")
+                self.refuse(
+                    location, f"{one_line(key)}: duplicate key; it stands first at {children[key].key}"
+                )
             elif key is not None:
                 children[key] = node
         return children
 
     def key(self, event: Any, events: Iterator[Any], depth: int) -> str | None:
-        place = self.place_of(event.start_mark)
+        location = self.location_of(event.start_mark)
         if not isinstance(event, yaml.ScalarEvent):
             self.node(event, events, depth + 1)
-            self.refuse(place, "a list, a mapping or an alias as a key; allowed: a word")
+            self.refuse(location, "a list, a mapping or an alias as a key; allowed: a word")
         elif event.anchor or event.tag:
-            self.refuse(place, "an anchor or a tag on a key; allowed: a word")
+            self.refuse(location, "an anchor or a tag on a key; allowed: a word")
         elif event.value == "<<" and event.implicit[0]:
-            self.refuse(place, "the merge key << is not allowed; write the keys out")
-        elif CONTROL.search(event.value):
-            self.refuse(place, "a control character in a key is not allowed")
+            self.refuse(location, "the merge key << is not allowed; write the keys out")
+        elif CONTROL_CHARACTER.search(event.value):
+            self.refuse(location, "a control character in a key is not allowed")
         else:
             return event.value
         return None
@@ -175,7 +179,7 @@ class _Builder:
             children.append(self.node(event, events, depth + 1))
         return children
 
-    def scalar(self, event: Any, place: Place) -> str | int | float | bool | None:
+    def scalar(self, event: Any, location: Location) -> str | int | float | bool | None:
         text: str = event.value
         is_bare = event.implicit[0]
         if is_bare and text in WORDS:
@@ -186,13 +190,13 @@ class _Builder:
                 return int(text)
             if not is_whole and math.isfinite(value := float(text)):
                 return value
-            self.refuse(place, f"the number {shown(text, 30)} is too large")
-        elif match := CONTROL.search(text):
-            self.refuse(place, f"text with the control character {match[0]!r} is not allowed")
+            self.refuse(location, f"the number {one_line(text, 30)} is too large")
+        elif match := CONTROL_CHARACTER.search(text):
+            self.refuse(location, f"text with the control character {match[0]!r} is not allowed")
         return text
 
-    def refuse(self, place: Place, text: str) -> None:
-        self.problems.append(Problem(place, text))
+    def refuse(self, location: Location, text: str) -> None:
+        self.problems.append(Problem(location, text))
 
 
 def dump(tree: Mapping[str, Any]) -> str:

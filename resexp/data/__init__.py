@@ -1,1 +1,1 @@
-"""What the nets see."""
+"""Data: what the nets see."""

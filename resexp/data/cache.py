@@ -1,4 +1,4 @@
-"""Decoded images, kept between starts."""
+"""The cache of decoded images, kept between starts."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray]
 
-DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+CACHE_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def cache_folder() -> Path:
@@ -27,7 +27,7 @@ def cached(name: str, make: Callable[[], Arrays]) -> Arrays:
     is kept. Several processes may ask at once: each file appears whole or not at all.
     """
     path = cache_folder() / f"{name}.npz"
-    with contextlib.suppress(*DAMAGE), open(path, "rb") as file, np.load(file) as stored:
+    with contextlib.suppress(*CACHE_DAMAGE), open(path, "rb") as file, np.load(file) as stored:
         return dict(stored)
     arrays = make()
     with contextlib.suppress(OSError):

@@ -16,9 +16,9 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
-from resexp.data.cifar10_formats import PYTHON, find, read
+from resexp.data.cifar10_formats import PYTHON, find_cifar10, read_version
 from resexp.data.dataset import Raw
-from resexp.data.download import PATIENT, NoMirrorError, Patience, Progress, download, open_own, silent
+from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, open_own, silent
 from resexp.data.pixels import is_lfs_pointer
 from resexp.errors import DataError, ResourceError
 
@@ -41,20 +41,20 @@ def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = P
     its MD5 sums; tests give one of their own.
     """
     if not (root / archive.base_folder).exists():
-        if found := find(root):
+        if found := find_cifar10(root):
             folder, version = found
             if version is not PYTHON:
-                return read(folder, version, repair(root))
+                return read_version(folder, version, repair(root))
             root, archive = folder.parent, _in_folder(archive, folder.name)
         else:
-            fetch(root, archive=archive, patience=patience)
+            fetch_cifar10(root, archive=archive, patience=patience)
     try:
         with warnings.catch_warnings():
             # The pickles are of 2009 and spell a dtype's flag as 0, which NumPy 2.4 warns of.
             warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
             train, test = archive(root, train=True), archive(root, train=False)
     except (RuntimeError, OSError):  # torchvision says that something is wrong, not what
-        verify(root, archive=archive)
+        verify_cifar10(root, archive=archive)
         raise
     (train_images, train_labels), (test_images, test_labels) = (
         (np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)), np.array(part.targets, dtype=np.int64))
@@ -63,7 +63,7 @@ def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = P
     return Raw(train_images, train_labels, test_images, test_labels, tuple(train.classes), "CIFAR-10")
 
 
-def verify(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
+def verify_cifar10(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
     root = _above(root, archive)
     folder = root / archive.base_folder
@@ -82,12 +82,12 @@ def verify(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     return f"{folder}: CIFAR-10, {len(sums)} files, every MD5 right"
 
 
-def fetch(
+def fetch_cifar10(
     root: Path,
     *,
     archive: type[CIFAR10] = CIFAR10,
     patience: Patience = PATIENT,
-    progress: Progress = silent,
+    progress: OnReceived = silent,
 ) -> str:
     """Put CIFAR-10 under `root`, replacing what is damaged, and return a line that says where it is.
 
@@ -145,7 +145,7 @@ def mirrors() -> tuple[str, ...]:
     return (own,) if own else MIRRORS
 
 
-def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: Progress) -> None:
+def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: OnReceived) -> None:
     part = packed.with_name(f".{packed.name}.part")
     try:
         download(

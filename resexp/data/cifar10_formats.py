@@ -12,7 +12,7 @@ from resexp.data.dataset import Raw
 from resexp.data.pixels import is_lfs_pointer
 from resexp.errors import DataError
 
-CLASSES = (
+CIFAR10_CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 NUM_IN_FILE = 10_000
@@ -38,7 +38,7 @@ BINARY = Version("binary", "cifar-10-batches-bin", ".bin", "cifar-10-binary.tar.
 MATLAB = Version("Matlab", "cifar-10-batches-mat", ".mat", "cifar-10-matlab.tar.gz")
 
 
-def find(root: Path) -> tuple[Path, Version] | None:
+def find_cifar10(root: Path) -> tuple[Path, Version] | None:
     """Return the folder of batches that is `root`, lies in it or one level below, None if there is none.
 
     The Python version comes first: its files have known sums. Raises DataError for another that is packed.
@@ -55,7 +55,7 @@ def find(root: Path) -> tuple[Path, Version] | None:
     return None
 
 
-def read(folder: Path, version: Version, repair: str) -> Raw:
+def read_version(folder: Path, version: Version, repair: str) -> Raw:
     """Return the images of the binary or the Matlab version. Raises DataError with the file that is wrong."""
     one = _binary if version is BINARY else _matlab
 
@@ -65,7 +65,7 @@ def read(folder: Path, version: Version, repair: str) -> Raw:
         return np.concatenate(images).reshape(-1, 3, 32, 32), np.concatenate(labels)
 
     note = f"the {version.name} version, for whose files no sums are known"
-    return Raw(*part(TRAIN), *part(TEST), CLASSES, "CIFAR-10", (note,))
+    return Raw(*part(TRAIN), *part(TEST), CIFAR10_CLASSES, "CIFAR-10", (note,))
 
 
 def _read_one(path: Path, one: Callable[[Path], Images], repair: str) -> Images:
@@ -75,7 +75,7 @@ def _read_one(path: Path, one: Callable[[Path], Images], repair: str) -> Images:
         images, labels = one(path)
         if images.shape != (NUM_IN_FILE, PIXELS) or labels.shape != (NUM_IN_FILE,):
             raise ValueError(f"holds {len(images):,} images; {NUM_IN_FILE:,} are expected")
-        if labels.max() >= len(CLASSES):
+        if labels.max() >= len(CIFAR10_CLASSES):
             raise ValueError(f"has a label {labels.max()}; allowed: 0 to 9")
     except Exception as fault:  # scipy raises whatever it comes across
         why = getattr(fault, "strerror", None) or str(fault) or type(fault).__name__

@@ -1,6 +1,7 @@
 """The data set in memory: raw images as a source gives them; labelled tensors with their statistics."""
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from resexp.config import Normalize
+from resexp.config import Normalize, Pad
+
+OnDecoded = Callable[[float], None]
+"""What is told the part of the image files that is decoded, in [0, 1]."""
 
 
 class Dataset(NamedTuple):
@@ -27,6 +31,8 @@ class Dataset(NamedTuple):
     """float32 [3, 1, 1], in [0, 255]; the net sees (image - mean) / std"""
     classes: tuple[str, ...]
     """names in the order of the labels"""
+    pad: Pad = "before"
+    """normalising: with black pixels before, or with zeros after it"""
 
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the same data on `device`."""
@@ -36,6 +42,10 @@ class Dataset(NamedTuple):
             mean=self.mean.to(device),
             std=self.std.to(device),
         )
+
+    def first(self, num: int) -> "Dataset":
+        """Return the first `num` images, normalised as all are."""
+        return self._replace(images=self.images[:num], labels=self.labels[:num])
 
 
 def fingerprint(images: Tensor, labels: Tensor) -> str:
@@ -68,11 +78,15 @@ def statistics(images: Tensor, normalize: Normalize) -> tuple[Tensor, Tensor]:
 
 
 def dataset(
-    images: Tensor, labels: Tensor, classes: tuple[str, ...], normalisation: tuple[Tensor, Tensor]
+    images: Tensor,
+    labels: Tensor,
+    classes: tuple[str, ...],
+    normalisation: tuple[Tensor, Tensor],
+    pad: Pad = "before",
 ) -> Dataset:
     """Return a Dataset of uint8 [N, 3, 32, 32] and int64 [N], normalised by what `statistics` returned."""
     mean, std = normalisation
-    return Dataset(images, labels, len(classes), fingerprint(images, labels), mean, std, classes)
+    return Dataset(images, labels, len(classes), fingerprint(images, labels), mean, std, classes, pad)
 
 
 class Raw(NamedTuple):

@@ -1,4 +1,4 @@
-"""One file from the first of several mirrors that gives it, within the time one is ready to wait."""
+"""Download: one file from the first of several mirrors that gives it, within the time one will wait."""
 
 import errno
 import hashlib
@@ -15,9 +15,9 @@ from typing import IO, NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 
-Progress = Callable[[int, int | None], None]
+OnReceived = Callable[[int, int | None], None]
 
-CHUNK = 1 << 16
+CHUNK_BYTES = 1 << 16
 SETTLED = 2.0
 AGENT = {"User-Agent": "resexp"}
 
@@ -55,7 +55,7 @@ def download(
     md5: str,
     num_bytes: int,
     patience: Patience = PATIENT,
-    progress: Progress = silent,
+    progress: OnReceived = silent,
 ) -> str:
     """Write the file whose MD5 and length are given to `target`, and return the address it came from.
 
@@ -115,7 +115,7 @@ def open_own(path: Path) -> int:
 
 
 def _copy(
-    url: str, target: Path, md5: str, num_bytes: int, end: float, wait: float, progress: Progress
+    url: str, target: Path, md5: str, num_bytes: int, end: float, wait: float, progress: OnReceived
 ) -> None:
     response, chunk = _answer(url, wait)
     with response, open(open_own(target), "wb") as file:
@@ -154,7 +154,7 @@ def _answer(url: str, wait: float) -> tuple[http.client.HTTPResponse, bytes]:
         try:
             opener = urllib.request.build_opener(StayEncrypted)
             response = opener.open(urllib.request.Request(url, headers=AGENT), timeout=wait)
-            answers.put((response, response.read1(CHUNK)))
+            answers.put((response, response.read1(CHUNK_BYTES)))
         except Exception as fault:  # handed to the caller's thread, whatever it is
             answers.put(fault)
 
@@ -170,7 +170,7 @@ def _answer(url: str, wait: float) -> tuple[http.client.HTTPResponse, bytes]:
 
 def _read(response: IO[bytes]) -> bytes:
     try:
-        return response.read1(CHUNK)  # type: ignore[attr-defined]
+        return response.read1(CHUNK_BYTES)  # type: ignore[attr-defined]
     except (OSError, http.client.HTTPException) as fault:
         raise _MirrorError(_reason(fault)) from None
 

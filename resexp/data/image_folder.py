@@ -1,4 +1,4 @@
-"""A folder of images, root/train/CLASS/* and root/test/CLASS/*, as torchvision's ImageFolder orders it."""
+"""Image folder, root/train/CLASS/* and root/test/CLASS/*, in the order of torchvision's ImageFolder."""
 
 import hashlib
 import os
@@ -15,24 +15,23 @@ import PIL
 import torch
 from numpy.typing import NDArray
 
-from resexp.config.yaml_nodes import CONTROL, shown
+from resexp.config.yaml_nodes import CONTROL_CHARACTER, one_line
 from resexp.data.cache import Arrays, cached
-from resexp.data.dataset import Raw
+from resexp.data.dataset import OnDecoded, Raw
 from resexp.data.layouts import classes_in, instead_of_classes, instead_of_test, instead_of_train, part_in
-from resexp.data.pixels import SIZE, bits_of, decode, is_lfs_pointer
+from resexp.data.pixels import IMAGE_SIZE, bits_of, decode_image, is_lfs_pointer
 from resexp.errors import DataError
 from resexp.seeds import derive
 
-CHUNK = 256
+CHUNK_FILES = 256
 NUM_NAMED = 5
 READER = 2
 """Counted up when the same file comes to be read as other pixels, so that no cache hands out the old ones."""
 
 Fault = tuple[str, str]
-Progress = Callable[[float], None]
 
 
-class File(NamedTuple):
+class ImageFile(NamedTuple):
     """An image file, and what tells that it was changed."""
 
     path: str
@@ -42,11 +41,11 @@ class File(NamedTuple):
     """nanoseconds"""
 
 
-class Part(NamedTuple):
+class FolderPart(NamedTuple):
     """The training or the test folder."""
 
     classes: tuple[str, ...]
-    files: list[File]
+    files: list[ImageFile]
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -54,7 +53,7 @@ class Part(NamedTuple):
 
 
 def load(
-    root: Path, *, test: str = "test", test_split: float = 0.0, progress: Progress = lambda _: None
+    root: Path, *, test: str = "test", test_split: float = 0.0, progress: OnDecoded = lambda _: None
 ) -> Raw:
     """Return the images as RGB, stretched to 32x32, labelled in the order of the classes' names.
 
@@ -74,7 +73,7 @@ def load(
         raise _broken(faults)
     decoded = cached(f"folder-{_digest(root, parts)}", lambda: _decode_all(parts, progress))
     images, notes = decoded["train"], _notes(*map(int, decoded["seen"]))
-    named = (train.classes, f"folder {shown(root.resolve().name)}")
+    named = (train.classes, f"folder {one_line(root.resolve().name)}")
     if not test_split:
         return Raw(images, train.labels, decoded["test"], parts["test"].labels, *named, notes)
     kept, held_out = _parted(train, test_split)
@@ -86,7 +85,7 @@ def load(
     return Raw(images[kept], labels[kept], images[held_out], labels[held_out], *named, (stated, *notes))
 
 
-def _parted(train: Part, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _parted(train: FolderPart, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the indices that stay and those held out: of each class the same share, at least one."""
     labels, held_out = train.labels, list[int]()
     for k, name in enumerate(train.classes):
@@ -102,7 +101,7 @@ def _parted(train: Part, share: float) -> tuple[NDArray[np.int64], NDArray[np.in
     return np.setdiff1d(np.arange(len(labels)), out), out
 
 
-def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fault]) -> Part:
+def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fault]) -> FolderPart:
     """Return what lies in one folder; files that cannot be images are added to `faults`."""
     try:
         folder = part_in(root, name)
@@ -111,9 +110,9 @@ def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fa
         classes = classes_in(folder)
         if wrong := instead_of_classes(root, folder, classes):
             raise DataError(f"{folder}: {wrong}")
-        files, empty = list[File](), list[str]()
+        files, empty = list[ImageFile](), list[str]()
         for label, one in enumerate(classes):
-            if CONTROL.search(one):
+            if CONTROL_CHARACTER.search(one):
                 raise DataError(
                     f"{folder}: the class folder {repr(os.fsencode(one))[1:]} has a name that is no text in "
                     "UTF-8, or that commands a terminal; rename it"
@@ -122,7 +121,7 @@ def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fa
             files += found
             empty += [] if found else [one]
     except OSError as fault:
-        path = shown(os.fsdecode(fault.filename or root / name), limit=4096)
+        path = one_line(os.fsdecode(fault.filename or root / name), limit=4096)
         raise DataError(
             f"{path}: {fault.strerror}; an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
         ) from None
@@ -131,7 +130,7 @@ def _scan(root: Path, name: str, instead: Callable[[Path], str], faults: list[Fa
             f"{folder}: no files in {len(empty)} of {len(classes)} classes: "
             f"{', '.join(empty[:NUM_NAMED])}; add images or remove the folders"
         )
-    return Part(tuple(classes), files)
+    return FolderPart(tuple(classes), files)
 
 
 def _identities(*folders: str | Path) -> frozenset[tuple[int, int]]:
@@ -139,7 +138,9 @@ def _identities(*folders: str | Path) -> frozenset[tuple[int, int]]:
     return frozenset((status.st_dev, status.st_ino) for status in map(os.stat, folders))
 
 
-def _files(top: Path, label: int, above: frozenset[tuple[int, int]], faults: list[Fault]) -> Iterator[File]:
+def _files(
+    top: Path, label: int, above: frozenset[tuple[int, int]], faults: list[Fault]
+) -> Iterator[ImageFile]:
     """Yield the files of a class and of the folders in it, in the order of their names.
 
     What starts with a dot, on whatever level, is the system's own. Links are followed, but not in a circle,
@@ -166,7 +167,7 @@ def _files(top: Path, label: int, above: frozenset[tuple[int, int]], faults: lis
                 faults.append((entry.path, linked or "cannot be read"))
                 continue
             if stat.S_ISREG(status.st_mode):
-                yield File(entry.path, label, status.st_size, status.st_mtime_ns)
+                yield ImageFile(entry.path, label, status.st_size, status.st_mtime_ns)
             else:
                 faults.append((entry.path, "a pipe or a device"))
 
@@ -178,7 +179,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _require_same_classes(root: Path, parts: dict[str, Part]) -> None:
+def _require_same_classes(root: Path, parts: dict[str, FolderPart]) -> None:
     train, test = (part.classes for part in parts.values())
     if train != test:
         odd = sorted(set(train) ^ set(test))
@@ -188,41 +189,41 @@ def _require_same_classes(root: Path, parts: dict[str, Part]) -> None:
         )
 
 
-def _digest(root: Path, parts: dict[str, Part]) -> str:
+def _digest(root: Path, parts: dict[str, FolderPart]) -> str:
     """Return what names the decoded images: each file's name, size and time, and what decodes them."""
-    digest = hashlib.sha256(f"{PIL.__version__} {SIZE} {READER} {len(parts)}".encode())
+    digest = hashlib.sha256(f"{PIL.__version__} {IMAGE_SIZE} {READER} {len(parts)}".encode())
     for file in _all_files(parts):
         name = file.path.removeprefix(str(root))
         digest.update(f"{name}\0{file.size}\0{file.time}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
-def _all_files(parts: dict[str, Part]) -> list[File]:
+def _all_files(parts: dict[str, FolderPart]) -> list[ImageFile]:
     return [file for part in parts.values() for file in part.files]
 
 
-def _decode_all(parts: dict[str, Part], progress: Progress) -> Arrays:
+def _decode_all(parts: dict[str, FolderPart], progress: OnDecoded) -> Arrays:
     """Return each part's images, uint8 [N, 3, 32, 32], and what was seen of all.
 
     Seen: the number of files of 16 bits, the bits that they use, the number with transparent parts.
     """
     files = _all_files(parts)
-    images = np.zeros((len(files), 3, SIZE, SIZE), dtype=np.uint8)
+    images = np.zeros((len(files), 3, IMAGE_SIZE, IMAGE_SIZE), dtype=np.uint8)
     peaks, transparent = np.zeros(len(files), dtype=np.int64), np.zeros(len(files), dtype=bool)
 
     def read(k: int, bits: int = 16) -> Fault | None:
         path = Path(files[k].path)
         try:
-            images[k], peaks[k], transparent[k] = decode(path, bits)
+            images[k], peaks[k], transparent[k] = decode_image(path, bits)
         except Exception as fault:  # a broken file can raise anything at all in Pillow's readers
             if is_lfs_pointer(path):
                 return files[k].path, "a pointer of Git LFS, not the image; `git lfs pull` gets that"
             return files[k].path, str(fault).removesuffix(f" {str(path)!r}") or type(fault).__name__
         return None
 
-    def read_all(indices: NDArray[np.int64], bits: int, progress: Progress) -> list[Fault]:
-        starts = range(0, len(indices), CHUNK)
-        chunks = [[(int(k), bits) for k in indices[first : first + CHUNK]] for first in starts]
+    def read_all(indices: NDArray[np.int64], bits: int, progress: OnDecoded) -> list[Fault]:
+        starts = range(0, len(indices), CHUNK_FILES)
+        chunks = [[(int(k), bits) for k in indices[first : first + CHUNK_FILES]] for first in starts]
         faults = list[Fault]()
         with ThreadPoolExecutor(os.cpu_count()) as threads, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow's, which would come with lines of source
@@ -257,6 +258,6 @@ def _notes(num_deep: int, bits: int, num_transparent: int) -> tuple[str, ...]:
 def _broken(faults: list[Fault]) -> DataError:
     return DataError(
         f"{len(faults)} files are no images that can be read; mend or remove them:",
-        *(f"  {shown(path, limit=4096)}: {shown(why, limit=200)}" for path, why in faults[:NUM_NAMED]),
+        *(f"  {one_line(path, limit=4096)}: {one_line(why, limit=200)}" for path, why in faults[:NUM_NAMED]),
         *([f"  and {len(faults) - NUM_NAMED} more"] if len(faults) > NUM_NAMED else []),
     )

@@ -1,4 +1,4 @@
-"""How people lay out image folders: what is read, and what is said of what is not.
+"""Layouts of image folders: what is read besides, and what is said of what is not.
 
 Read besides root/train/CLASS/* and root/test/CLASS/*: Train for train, and train/train/CLASS, as unpacking
 makes it. All else gets one line: what lies there, what is expected, the command that mends it.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from resexp.config.yaml_nodes import BARE_TEXT, shown
+from resexp.config.yaml_nodes import BARE_TEXT, one_line
 
 EXPECTED = "an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
 TRAIN_NAMES = ("train", "training", "trainset", "train_set", "train_images", "training_images")
@@ -85,7 +85,7 @@ def _instead_of_train(root: Path) -> str:
         if len(several) > 1000:
             move = f"move them into {_quoted(root / 'train')}"
         return f"its {len(folders)} folders of images are classes: {move}; {SHARE}"
-    names = ", ".join(shown(path.name, 40) for path in sorted(root.iterdir())[:5])
+    names = ", ".join(one_line(path.name, 40) for path in sorted(root.iterdir())[:5])
     return f"it holds {names}" if names else "it is empty"
 
 
@@ -192,4 +192,4 @@ def _set(key: str, value: object) -> str:
 
 
 def _quoted(path: Path) -> str:
-    return shlex.quote(shown(str(path), limit=4096))
+    return shlex.quote(one_line(str(path), limit=4096))

@@ -1,4 +1,4 @@
-"""One image file as RGB of 32x32, as a viewer shows it."""
+"""Pixels: one image file as RGB of 32x32, as a viewer shows it."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-SIZE = 32
-BITS = (8, 10, 12, 14, 16)
+IMAGE_SIZE = 32
+BIT_DEPTHS = (8, 10, 12, 14, 16)
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -23,7 +23,7 @@ class Decoded(NamedTuple):
     transparent: bool
 
 
-def decode(path: Path, bits: int = 16) -> Decoded:
+def decode_image(path: Path, bits: int = 16) -> Decoded:
     """Return one image: turned as its EXIF says, on white, stretched (bilinear, antialiased).
 
     bits: how many of their 16 bits such files use, which no file says. Floats are 0 to 1. Raises ValueError
@@ -46,7 +46,7 @@ def decode(path: Path, bits: int = 16) -> Decoded:
 
 def bits_of(peak: int) -> int:
     """Return the fewest bits that hold `peak`: 8, 10, 12, 14 or 16."""
-    return next(bits for bits in BITS if peak < 2**bits)
+    return next(bits for bits in BIT_DEPTHS if peak < 2**bits)
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -94,6 +94,6 @@ def _peak(image: Image.Image, bits: int) -> int:
 
 def _resized(image: Image.Image) -> NDArray[np.uint8]:
     image = image.convert("RGB")
-    if image.size != (SIZE, SIZE):
-        image = image.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+    if image.size != (IMAGE_SIZE, IMAGE_SIZE):
+        image = image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)

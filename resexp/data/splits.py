@@ -1,4 +1,4 @@
-"""A data set in its parts: what a run trains on, chooses by and is tested on."""
+"""Splits: what a run trains on, chooses by and is tested on."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from resexp.config import DataName, DataSection
 from resexp.data.crayons import dataset as crayons
-from resexp.data.dataset import Dataset, Raw, dataset, statistics
+from resexp.data.dataset import Dataset, OnDecoded, Raw, dataset, statistics
 from resexp.data.download import BRIEF
 from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
-
-Progress = Callable[[float], None]
 
 MOST_KEPT = 2
 _loaded = dict[str, "Splits"]()
@@ -63,7 +61,7 @@ class Splits(NamedTuple):
         return self._replace(train=self.train.to(device), validation=validation, test=self.test.to(device))
 
 
-def load(section: DataSection, progress: Progress = lambda _: None) -> Splits:
+def load(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
     """Return the images of a config's data section, on the CPU.
 
     `auto` is CIFAR-10 if it lies in the root or can be downloaded without making anyone wait, else crayons.
@@ -111,7 +109,7 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     normalisation = statistics(left[0], section.normalize)
 
     def part(images: torch.Tensor, labels: torch.Tensor) -> Dataset:
-        return dataset(images, labels, raw.classes, normalisation)
+        return dataset(images, labels, raw.classes, normalisation, section.pad)
 
     train = part(*left)
     validation = part(images[held_out], labels[held_out]) if section.validation else None
@@ -135,13 +133,13 @@ def num_in_both(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
     return sum(row.tobytes() in known for row in rows[1][np.isin(test_sums, train_sums)])
 
 
-def _cifar10(section: DataSection, progress: Progress) -> Raw:
+def _cifar10(section: DataSection, progress: OnDecoded) -> Raw:
     from resexp.data import cifar10
 
     return cifar10.load(root_of(section))
 
 
-def _folder(section: DataSection, progress: Progress) -> Raw:
+def _folder(section: DataSection, progress: OnDecoded) -> Raw:
     from resexp.data import image_folder
 
     return image_folder.load(
@@ -150,14 +148,14 @@ def _folder(section: DataSection, progress: Progress) -> Raw:
 
 
 # torchvision takes as long to import as torch: only the images that it reads wait for it.
-SOURCES: dict[DataName, Callable[[DataSection, Progress], Raw]] = {
+SOURCES: dict[DataName, Callable[[DataSection, OnDecoded], Raw]] = {
     "cifar10": _cifar10,
     "crayons": lambda section, progress: crayons.load(),
     "folder": _folder,
 }
 
 
-def splits_of(section: DataSection, progress: Progress = lambda _: None) -> Splits:
+def splits_of(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
     """Return the images of a config's data section; loaded once in a process, as `load` does."""
     key = section.model_dump_json()
     if key not in _loaded:

@@ -1,1 +1,1 @@
-"""What is run: arms, depths, seeds."""
+"""Experiments: grids of arms, depths and seeds, planned, carried out and checked."""

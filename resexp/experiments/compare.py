@@ -1,16 +1,17 @@
-"""A comparison from plan to page."""
+"""A comparison from plan to report: train what is missing, compare, write."""
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
 from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
-from resexp.analysis.verdicts import compare
+from resexp.analysis.verdicts import compare_runs
 from resexp.config import DataSection
+from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
 from resexp.errors import ResexpError, RunFolderError
 from resexp.experiments.consistency import as_begun, require_alike
@@ -38,18 +39,30 @@ class FailedRunsError(ResexpError):
         self.code = failures[0].code
 
 
-def execution_for(jobs: Sequence[Job], where: Executor) -> Execution:
+def execution_for(
+    jobs: Sequence[Job],
+    where: Executor,
+    images: Callable[[Job], Dataset] = lambda job: splits_of(job.data).train,
+) -> Execution:
     """Return how all jobs are executed: one answer for all arms.
 
     Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
+    `images`: a job's training images, asked for where steps are recorded; what cannot be, is found before the
+    first run begins.
     """
-    images: Counter[str] = Counter()
+    kinds, seen = dict[str, Job](), Counter[str]()
     for job in jobs:
         model, optim = job.config.model, job.config.optim
-        images[f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"] += (
-            optim.steps * optim.batch_size
-        )
-    return where.resolve(jobs[0].config.run, num_images=min(images.values()))
+        shape = f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"
+        seen[shape] += optim.steps * optim.batch_size
+        kinds.setdefault(f"{shape} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}", job)
+    execution = where.resolve(jobs[0].config.run, num_images=min(seen.values()))
+    if not execution.graphed:
+        return execution
+    return where.rehearsed(
+        execution,
+        [(job.config, images(job).first(job.config.optim.batch_size)) for job in kinds.values()],
+    )
 
 
 def run_plan(
@@ -65,9 +78,9 @@ def run_plan(
     The caller holds the folder's lock.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
-    precision, threads) takes its job's place. Runs that fail are left out of the comparison as far as they
-    have no record, and returned; raises FailedRunsError where nothing is left to compare, Interrupted or
-    Terminated when `stop` is set.
+    precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
+    as they have no record, and returned; raises FailedRunsError where nothing is left to compare,
+    Interrupted or Terminated when `stop` is set.
     """
     manifest = _manifest(plan, command)
     _require_no_less(plan.folder, manifest)
@@ -104,7 +117,7 @@ def run_plan(
     summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
-    write_json(plan.folder / "comparison.json", compare(summaries).to_json())
+    write_json(plan.folder / "comparison.json", compare_runs(summaries).to_json())
     write_report(plan.folder)
     return failed
 
@@ -158,6 +171,7 @@ def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution)
                 there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
             )
             and there.get("devices", 1) == execution.devices
+            and there.get("kernels", "torch") == execution.kernels
             and run.manifest["data"]["fingerprint"] == splits_of(data).fingerprint
         ):
             return run

@@ -1,4 +1,4 @@
-"""A comparison that goes on: all its runs see the same images and are executed alike, by one version."""
+"""Consistency of a comparison that goes on: the same images, the same execution, one version."""
 
 from collections.abc import Sequence
 from contextlib import suppress

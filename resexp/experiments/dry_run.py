@@ -1,4 +1,4 @@
-"""What a comparison would do, before it does it: which runs, how many steps are left, how long they take."""
+"""Dry run: which runs a comparison would make, how many steps are left, how long they take."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import torch
 
 from resexp.analysis.cells import settings_of, varying
 from resexp.config import Config
-from resexp.data.batches import in_place, render
+from resexp.data.batches import render, unaugmented
 from resexp.data.dataset import Dataset, dataset, statistics
 from resexp.experiments.compare import execution_for, taken_from_elsewhere
 from resexp.experiments.consistency import as_begun
@@ -27,7 +27,7 @@ TEST_IMAGES = 10_000
 
 UNCOMPILED = {"compiled": "eager", "graphed+compiled": "graphed"}
 
-Row = dict[str, Any]
+Forecast = dict[str, Any]
 
 
 class Cost(NamedTuple):
@@ -38,7 +38,7 @@ class Cost(NamedTuple):
     evaluated_image: float
 
 
-def forecast(plan: Plan) -> Row:
+def forecast(plan: Plan) -> Forecast:
     """Return the plan as rows, a cell each, and their sums. Trains nothing, writes nothing.
 
     The seconds are measured: a step, a probe and a forward pass of each kind of net, on noise of the
@@ -50,11 +50,11 @@ def forecast(plan: Plan) -> Row:
     jobs, execution = as_begun(plan.jobs)
     if execution is None:
         with local() as here:
-            execution = execution_for(jobs, here)
+            execution = execution_for(jobs, here, lambda job: _noise(job.config.optim.batch_size))
     taken = taken_from_elsewhere(jobs, plan.folder.parent, execution)
     settings = [dict(settings_of(job.config.tree())) for job in jobs]
     axes = [key for key in varying(settings) if key != "model.kind"]  # which the arm says
-    cells: dict[tuple[Any, ...], Row] = {}
+    cells: dict[tuple[Any, ...], Forecast] = {}
     for job, setting in zip(jobs, settings, strict=True):
         place = {"arm": job.arm, **{key: setting.get(key) for key in axes}}
         cell = cells.setdefault(
@@ -94,7 +94,7 @@ def _begins_at(job: Job) -> int:
     return max(map(checkpoint.step_of, checkpoint.saved(job.folder / "checkpoints")), default=0)
 
 
-def _sums(rows: Sequence[Row]) -> Row:
+def _sums(rows: Sequence[Forecast]) -> Forecast:
     return {key: sum(row[key] for row in rows) for key in ("runs", "there_already", "steps", "seconds")}
 
 
@@ -115,7 +115,7 @@ def cost_of(execution: Execution) -> Callable[[Config], Cost]:
 
 def _measure(config: Config, execution: Execution) -> Cost:
     engine = Engine(config, _noise(max(config.optim.batch_size, PROBE_IMAGES)), execution)
-    batch = render(engine.train, in_place(torch.arange(PROBE_IMAGES)))
+    batch = render(engine.train, unaugmented(torch.arange(PROBE_IMAGES)))
     engine.advance(1)
     engine.evaluate(engine.train)
     return Cost(

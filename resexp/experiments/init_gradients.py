@@ -1,4 +1,4 @@
-"""The gradient at initialisation, over a grid of nets. No training: seconds instead of hours."""
+"""Gradients at initialisation, over a grid of nets. No training: seconds instead of hours."""
 
 import hashlib
 import itertools
@@ -12,32 +12,32 @@ from typing import Any
 import torch
 
 from resexp._version import __version__
-from resexp.analysis.gradient_ratio import slope, transport
-from resexp.analysis.mean_field import layer_factor, predict
+from resexp.analysis.gradient_ratio import gradient_ratio, slope, slope_of
+from resexp.analysis.mean_field import predict
 from resexp.analysis.statistics import mean_estimate
 from resexp.config import Config
 from resexp.config.load import load
-from resexp.data.batches import Batch, in_place, render, sample
+from resexp.data.batches import Batch, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
-from resexp.experiments.plan import QUICK_LOOK, QUICK_LOOK_INIT, require_said_once
+from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.models.resnet import build
-from resexp.probes.gradient_profile import Row, gradient_profile
+from resexp.probes.gradient_profile import ProfileRow, gradient_profile
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
-from resexp.report.figures.style import drawn
+from resexp.report.figures.style import attempt_drawing
 from resexp.report.progress import Display, Fraction
 from resexp.training.execution import usable_cores
 
 NUM_IMAGES = 32
 """The first 32 of the probe batch: float64 convolutions are slow on a CPU, and at depth 56 the spread over
 seeds (a factor of 1.4 in T) is far above what more images change (a few percent)."""
-KINDS = ["plain", "residual"]
-DEPTHS = ["8", "20", "56"]
+DEFAULT_KINDS = ["plain", "residual"]
+DEFAULT_DEPTHS = ["8", "20", "56"]
 VARY_FASTEST = ("model.depth", "model.kind")
 MEASURE = "N: L2 norm of dE/dx, per image, at an output. T: N at the stem's output over N at the last block's"
 SMALLEST_FLOAT32 = 2.0**-149
@@ -54,15 +54,15 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     for key in vary:
         if not key.startswith("model."):
             raise UsageError(f"gradients --vary {key}: nothing is trained here; allowed are model.KEY")
-    base = QUICK_LOOK if config is None else None
+    base = FULL_LOOK if config is None else None
     said = {text.partition("=")[0] for text in sets} | set(vary)
     axes = dict(vary)
     if base is not None and not said & {"model.norm", "model.init"}:
         axes["model.norm"] = [*QUICK_LOOK_INIT]
     if base is not None and "model.depth" not in said:
-        axes["model.depth"] = DEPTHS
+        axes["model.depth"] = DEFAULT_DEPTHS
     if "model.kind" not in said:
-        axes["model.kind"] = KINDS
+        axes["model.kind"] = DEFAULT_KINDS
     keys = sorted(axes, key=lambda key: VARY_FASTEST.index(key) if key in VARY_FASTEST else -1)
     cells = []
     for values in itertools.product(*(axes[key] for key in keys)):
@@ -74,7 +74,7 @@ def grid(config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[st
     return cells
 
 
-def gradients(
+def measure_gradients(
     cells: Sequence[Config],
     num_seeds: int,
     splits: Splits,
@@ -84,16 +84,15 @@ def gradients(
 ) -> dict[str, Any]:
     """Return gradients.json: every cell measured with seeds counted up from its own, in float64 on the CPU.
 
-    `progress` is told the part that is done, by work. Needs subnormal numbers: not inside
-    `Flushed`.
+    `progress` is told the part that is done, by work. Needs subnormal numbers: not inside `DenormalsFlushed`.
     """
     indices = sample(len(splits.train.labels), num_images)
-    batch = render(splits.train.to("cpu"), in_place(indices))
+    batch = render(splits.train.to("cpu"), unaugmented(indices))
     jobs = [(config, seed) for config in cells for seed in range(config.seed, config.seed + num_seeds)]
     # The deepest first, so that no core is left alone with them at the end.
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i][0].model.depth)
     work = sum(config.model.depth for config, _ in jobs)
-    profiles: dict[int, Row] = {}
+    profiles: dict[int, ProfileRow] = {}
     done = 0.0
     for i, profile in zip(order, _measured([jobs[i] for i in order], splits, batch), strict=True):
         profiles[i] = profile
@@ -134,7 +133,7 @@ def run_gradients(
     folder = child(runs_dir, name or f"gradients-{question}")
     with locked(folder):
         admit_kind(folder, "gradients", question)
-        document = gradients(
+        document = measure_gradients(
             cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
         )
         manifest = {
@@ -146,7 +145,7 @@ def run_gradients(
         write_json(folder / "manifest.json", manifest)
         write_json(folder / "gradients.json", document)
         picture = folder / "gradients.png"
-        if png := drawn(lambda: to_png(grid_figure(document)), str(picture), show.say):
+        if png := attempt_drawing(lambda: to_png(grid_figure(document)), str(picture), show.say):
             write_atomic(picture, png)
     return folder
 
@@ -156,10 +155,10 @@ def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
-def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Row]:
+def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[ProfileRow]:
     """Measure the jobs, one thread each: float64 convolutions gain nothing from a second one."""
 
-    def measure(job: tuple[Config, int]) -> Row:
+    def measure(job: tuple[Config, int]) -> ProfileRow:
         config, seed = job
         net = build(seed=seed, num_classes=splits.train.num_classes, **config.model.model_dump())
         return gradient_profile(net.double().train(), batch)
@@ -172,13 +171,13 @@ def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) 
         torch.set_num_threads(threads)
 
 
-def _row(config: Config, profiles: Sequence[Row]) -> dict[str, Any]:
+def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
     """One kind of net, judged over its seeds. Numbers that underflowed are 0, what is undefined is None."""
     model = config.model.model_dump()
     layers = config.model.depth - 2
     ends = [(profile["outputs"][0], profile["outputs"][-1]) for profile in profiles]
     values = [_quotient(first["norm"], last["norm"]) for first, last in ends]
-    found = transport(values, layers)
+    found = gradient_ratio(values, layers)
     predicted = predict(**model)
     slopes = [slope(profile["outputs"]) for profile in profiles]
     within = mean_estimate([value for value in slopes if value is not None])
@@ -203,16 +202,14 @@ def _row(config: Config, profiles: Sequence[Row]) -> dict[str, Any]:
         "predicted_by": predicted.reason,
         "stage_factor": None if within.mean is None else 10**within.mean,
         "stage_interval": None if within.interval is None else [10**bound for bound in within.interval],
-        "stage_predicted": layer_factor(
-            norm=model["norm"], activation=model["activation"], init=model["init"]
-        )
+        "stage_predicted": _stage_predicted(profiles[0]["outputs"], dict(predicted.profile))
         if model["kind"] == "plain"
         else None,
         "profile": _profile(profiles, dict(predicted.profile)),
     }
 
 
-def _profile(profiles: Sequence[Row], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
+def _profile(profiles: Sequence[ProfileRow], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
     """Per output: log10 of N over N at the last block's, mean and range over the seeds that have one."""
     points = []
     for k, output in enumerate(profiles[0]["outputs"]):
@@ -231,6 +228,14 @@ def _profile(profiles: Sequence[Row], predicted: Mapping[int, float]) -> list[di
             }
         )
     return points
+
+
+def _stage_predicted(outputs: Sequence[ProfileRow], profile: Mapping[int, float]) -> float | None:
+    """The factor of a layer inside the stages by theory, taken from its profile as from a measured one."""
+    if not profile:
+        return None
+    found = slope_of([(output["stage"], output["layer"], profile[output["layer"]]) for output in outputs])
+    return None if found is None else 10**found
 
 
 def _quotient(part: float | None, whole: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What a comparison runs: arms x axes x depths x seeds, each an ordinary config in its own folder."""
+"""The plan of a comparison: arms x axes x depths x seeds, each an ordinary config in its own folder."""
 
 import hashlib
 import itertools
@@ -16,6 +16,19 @@ from resexp.records.run import Run
 
 QUICK_LOOK: dict[str, Any] = {
     "data": {"name": "auto", "augment": False},
+    "model": {"depth": 20, "width": 8},
+    "optim": {
+        "steps": 200,
+        "batch_size": 64,
+        "lr": 0.03,
+        "schedule": {"name": "constant", "warmup_steps": 20, "warmup_factor": 0.05},
+    },
+    "record": {"every": 10, "eval_every": 200, "checkpoint_every": 100},
+}
+"""Four nets in a minute, on real images as on drawings (docs/quick-look.md has what was tried)."""
+
+FULL_LOOK: dict[str, Any] = {
+    "data": {"name": "auto", "augment": False},
     "model": {"depth": 56, "width": 16},
     "optim": {
         "steps": 150,
@@ -25,7 +38,7 @@ QUICK_LOOK: dict[str, Any] = {
     },
     "record": {"every": 10, "eval_every": 150, "checkpoint_every": 50},
 }
-"""Four nets in minutes: at 0.05 and above some seeds of the residual net without norm get stuck."""
+"""The same at depth 56: at 0.05 and above some seeds of the residual net without norm get stuck."""
 
 QUICK_LOOK_INIT = {"none": "default", "batch": "he"}
 """The init that goes with each norm of the quick look: PyTorch's own, as most would leave it, and He's."""
@@ -69,13 +82,18 @@ def make_plan(
     vary: Mapping[str, Sequence[str]],
     num_seeds: int,
     name: str | None = None,
+    full: bool = False,
 ) -> Plan:
     """Return the plan of `resexp compare ARMS`.
 
     An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder. `vary` maps
-    keys such as model.norm to their values, as text. Raises UsageError for what does not fit together.
+    keys such as model.norm to their values, as text. `full`: what no config says is taken from the full look
+    instead of the quick one. Raises UsageError for what does not fit together.
     """
     _require_distinct_names(arms)
+    if full and (config is not None or not {"plain", "residual"} & set(arms)):
+        raise UsageError("compare --full: the long form of the quick look; a config says its own length")
+    look = FULL_LOOK if full else QUICK_LOOK
     require_said_once(sets, vary)
     if "model.kind" in vary and {"plain", "residual"} & set(arms):
         raise UsageError("compare --vary model.kind: plain and residual say it; give configs as arms, or one")
@@ -87,7 +105,7 @@ def make_plan(
                 raise UsageError(f"compare {arm}: a finished run cannot be changed by --set or --vary")
             recorded.append((_name_of(arm), Run(Path(arm))))
         else:
-            jobs += [(_name_of(arm), made) for made in _configs(arm, config, sets, vary, num_seeds)]
+            jobs += [(_name_of(arm), made) for made in _configs(arm, config, look, sets, vary, num_seeds)]
     _require_distinct_runs(jobs)
     _require_one_way_to_run([made for _, made in jobs])
     digests = [f"{arm} {made.digest()}" for arm, made in jobs] + [str(run.folder) for _, run in recorded]
@@ -150,12 +168,17 @@ def _require_one_way_to_run(configs: Sequence[Config]) -> None:
 
 
 def _configs(
-    arm: str, config: str | None, sets: Sequence[str], vary: Mapping[str, Sequence[str]], num_seeds: int
+    arm: str,
+    config: str | None,
+    look: Mapping[str, Any],
+    sets: Sequence[str],
+    vary: Mapping[str, Sequence[str]],
+    num_seeds: int,
 ) -> Iterator[Config]:
     word = arm in ("plain", "residual")
     own = [f"model.kind={arm}"] if word else []
     source = config if word else arm
-    base = QUICK_LOOK if source is None else None
+    base = look if source is None else None
     axes = dict(vary)
     if base is not None:
         axes = {**_quick_look_norms(sets, vary), **axes}

@@ -1,4 +1,4 @@
-"""Proof that a run is what it says: every digest again, and a stretch of its training again."""
+"""Verification of a run: every digest again, and a stretch of its training again."""
 
 import hashlib
 from collections.abc import Callable, Iterator

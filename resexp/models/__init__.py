@@ -1,1 +1,1 @@
-"""What is trained."""
+"""Models: plain and residual nets."""

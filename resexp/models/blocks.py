@@ -1,4 +1,4 @@
-"""The block: a plain one and a residual one differ in one line, in `join`."""
+"""Blocks: a plain one and a residual one differ in one line, in `join`."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

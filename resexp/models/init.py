@@ -1,4 +1,4 @@
-"""How weights begin: each parameter from its own stream, so the order of construction cannot matter."""
+"""Weight initialisation: each parameter from its own stream, so the order of construction cannot matter."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The net: stem, three stages of blocks, head (He et al. 2015, section 4.2)."""
+"""The ResNet for small images: stem, three stages of blocks, head (He et al. 2015, section 4.2)."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

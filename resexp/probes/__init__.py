@@ -1,1 +1,1 @@
-"""What is measured."""
+"""Probes: what is measured of a net between steps."""

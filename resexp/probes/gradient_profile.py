@@ -25,7 +25,7 @@ from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network
 
-Row = dict[str, Any]
+ProfileRow = dict[str, Any]
 
 
 class Folded(NamedTuple):
@@ -84,7 +84,7 @@ def exact_products() -> Iterator[None]:
 
 
 @exact_products()
-def gradient_profile(net: Network, batch: Batch) -> Row:
+def gradient_profile(net: Network, batch: Batch) -> ProfileRow:
     """Return a row of profile.jsonl without its `step`: `loss`, `outputs`, `layers`.
 
     net: a copy of its own, in training mode, in the precision to measure in (its running statistics are
@@ -140,7 +140,7 @@ SPLIT = (
 )
 
 
-def _split(flow: Flow, folded: Folded) -> Row:
+def _split(flow: Flow, folded: Folded) -> ProfileRow:
     """Say how g_in = g_s + g_b came about (the norms do not add: see `cosine`).
 
     shares: <g_s, g_in> / |g_in|^2 and likewise g_b; they sum to 1 and may be negative. transmissions:
@@ -163,7 +163,7 @@ def _split(flow: Flow, folded: Folded) -> Row:
     }
 
 
-def _at_output(g: Tensor) -> Row:
+def _at_output(g: Tensor) -> ProfileRow:
     """Size of dE/dx [N, C, H, W]: L2 norm an image, RMS of the elements, and what is too small to be one."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -178,12 +178,12 @@ def _at_output(g: Tensor) -> Row:
     }
 
 
-def _response(r: Tensor) -> Row:
+def _response(r: Tensor) -> ProfileRow:
     """He et al. 2015, Fig. 7: after the norm, before the non-linearity or the addition."""
     return {"response_std": _number(float(r.detach().double().std(correction=0)))}
 
 
-def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> Row:
+def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> ProfileRow:
     """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -222,4 +222,4 @@ def _number(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-PROBES: dict[Probe, Callable[[Network, Batch], Row]] = {"gradient_profile": gradient_profile}
+PROBES: dict[Probe, Callable[[Network, Batch], ProfileRow]] = {"gradient_profile": gradient_profile}

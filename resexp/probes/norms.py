@@ -1,4 +1,4 @@
-"""Norms that do not underflow: a gradient of 4e-24 squared is zero in float32, so squares are float64."""
+"""L2 norms that do not underflow: a gradient of 4e-24 squared is zero in float32, so squares are float64."""
 
 from collections.abc import Sequence
 

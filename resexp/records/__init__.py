@@ -1,1 +1,1 @@
-"""What is kept: a run is a folder."""
+"""Records: a run is a folder."""

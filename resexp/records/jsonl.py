@@ -1,4 +1,4 @@
-"""JSON lines that only grow, and are cut back to a known length on resume."""
+"""JSON Lines files that only grow, and are cut back to a known length on resume."""
 
 import hashlib
 import os
@@ -8,6 +8,9 @@ from typing import Any, Self, TypedDict
 
 from resexp.errors import RunFolderError
 from resexp.records.files import disk_errors, strict_json, sync_folder, write_all
+
+Row = Mapping[str, Any]
+"""One JSON object."""
 
 
 class Mark(TypedDict):
@@ -22,7 +25,7 @@ class Mark(TypedDict):
 EMPTY: Mark = {"length": 0, "sha256": hashlib.sha256().hexdigest()}
 
 
-class Growing:
+class AppendOnlyFile:
     """A file that is only appended to, without a buffer: what is written is seen at once.
 
     With a `mark`, what stands behind it is cut off first: it was written after the checkpoint that is
@@ -85,9 +88,9 @@ class Growing:
         self.close()
 
 
-class Lines(Growing):
+class JsonlWriter(AppendOnlyFile):
     """A growing file of JSON objects, one a line."""
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def row(self, row: Row) -> None:
         """Append one object. Raises ValueError for a number that is not finite."""
         self.append((strict_json(row) + "\n").encode())

@@ -1,4 +1,4 @@
-"""Whether a folder may be trained in: an existing run is never overwritten."""
+"""Preflight: whether a folder may be trained in; an existing run is never overwritten."""
 
 from pathlib import Path
 from typing import Literal

@@ -12,7 +12,7 @@ from resexp.config.load import load
 from resexp.errors import RunFolderError, UsageError
 from resexp.records.lock import is_locked
 
-NEEDED: dict[tuple[str, ...], type] = {
+NEEDED_OF_MANIFEST: dict[tuple[str, ...], type] = {
     ("config_digest",): str,
     ("data", "name"): str,
     ("data", "label"): str,
@@ -97,7 +97,7 @@ class Run:
         manifest = read_json(path)
         if manifest.get("kind") != "run":
             raise RunFolderError(f"{self.folder}: not a run (manifest.json says {manifest.get('kind')!r})")
-        for (*sections, key), kind in NEEDED.items():
+        for (*sections, key), kind in NEEDED_OF_MANIFEST.items():
             part: Any = manifest
             for section in sections:
                 part = part.get(section) if isinstance(part, dict) else None

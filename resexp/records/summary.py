@@ -1,4 +1,4 @@
-"""A run in a few numbers, computed from its record alone."""
+"""The summary of a run, result.json: a few numbers, computed from its record alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Several files of a run folder replaced together: a kill leaves all old or, at the next start, all new."""
+"""Several files replaced together: a kill leaves all old or, at the next start, all new."""
 
 import json
 import os

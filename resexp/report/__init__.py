@@ -1,1 +1,1 @@
-"""How it looks: figures, tables, pages."""
+"""Reports: tables, sentences, pages, figures. No torch."""

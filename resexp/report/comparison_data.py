@@ -17,8 +17,8 @@ from resexp.records.run import Run, read_json
 
 Curve = Mapping[float, float]
 """One seed: y by x."""
-NEEDED = frozenset(("arm", "kind", "depth", "norm", "init", "seed", "fate", "folder"))
-DAMAGE = (RunFolderError, AttributeError, LookupError, TypeError, ValueError)
+NEEDED_OF_ROW = frozenset(("arm", "kind", "depth", "norm", "init", "seed", "fate", "folder"))
+RECORD_DAMAGE = (RunFolderError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record raises that is not what it should be."""
 
 
@@ -106,7 +106,7 @@ def read_comparison(folder: Path) -> tuple[list[Entry], list[Mapping[str, Any]]]
     path = folder / "comparison.json"
     document = read_json(path)
     runs, verdicts = document.get("runs"), document.get("verdicts")
-    if not _rows(runs, NEEDED) or not _rows(verdicts, frozenset({"about", "sentence"})):
+    if not _rows(runs, NEEDED_OF_ROW) or not _rows(verdicts, frozenset({"about", "sentence"})):
         raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again")
     return [_entry(folder, row) for row in runs], verdicts  # pyright: ignore[reportOptionalIterable, reportReturnType]
 
@@ -127,7 +127,7 @@ def read_curves(entry: Entry) -> Curves | str:
             transport={row["step"]: _transport(row["outputs"]) for row in run.profile},
             responses=_responses(run.profile[-1]["outputs"]) if run.profile else {},
         )
-    except DAMAGE as error:
+    except RECORD_DAMAGE as error:
         return _reason(error, entry.folder)
 
 
@@ -136,7 +136,7 @@ def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
     try:
         manifest, config, speed = run.manifest, run.config, run.images_per_second
         _ = run.result
-    except DAMAGE as error:
+    except RECORD_DAMAGE as error:
         return Entry(row, run.folder, None, None, None, _reason(error, run.folder))
     return Entry(row, run.folder, config, manifest, speed, None)
 

@@ -1,4 +1,4 @@
-"""The page of a comparison, and its tables: built from the record alone, as often as one likes."""
+"""The comparison's page, report.html, and its tables: built from the record alone, as often as one likes."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,26 +13,26 @@ from resexp.report import html
 from resexp.report.comparison_data import Cell, Entry, cells, read_comparison, varied
 from resexp.report.depth_panels import depth_figures
 from resexp.report.figures.style import arm_colours
-from resexp.report.formatting import first_upper, joined
+from resexp.report.formatting import enumerated, first_upper
 from resexp.report.panels import CellPictures, Colours, cell_pictures
 from resexp.report.sentences import cell_words, headlines
 from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
 
 MAX_SIZE = 1_200_000
 """Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""
-TRANSPORT = (
+RATIO_TEXT = (
     "T compares the size of the gradient dE/dx at the stem with that at the last block: 1 means that all of "
     "it arrives at the beginning of the net, 0.001 that a thousandth does."
 )
-GRADIENT = (
+GRADIENT_TEXT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
     "1 means that nothing was lost on the way; the left end of a line is T."
 )
-HEAT = (
+HEAT_TEXT = (
     "The same over the whole training, one column a probed step. White is 1, purple is smaller, green is "
     "larger, black is underflow; the colours mean the same in all arms of a setting."
 )
-RESPONSES = (
+RESPONSES_TEXT = (
     "The standard deviation of what each block adds or computes, R(x), at the last probe (Fig. 7 of He et "
     "al. 2015)."
 )
@@ -46,7 +46,7 @@ def write_report(folder: Path) -> list[str]:
     """
     entries, verdicts = read_comparison(folder)
     table = final_table(entries)
-    page, unread = report(entries, verdicts, table, command=_command(folder))
+    page, unread = comparison_page(entries, verdicts, table, command=_command(folder))
     contents = {
         "report.html": page,
         "table.csv": to_csv(table),
@@ -58,12 +58,12 @@ def write_report(folder: Path) -> list[str]:
     return unread
 
 
-def report(
+def comparison_page(
     entries: Sequence[Entry], verdicts: Sequence[Mapping[str, Any]], table: FinalTable, *, command: str
 ) -> tuple[str, list[str]]:
     """Return the page, and a line for everything that could not be read."""
     arms = {entry.row["arm"]: entry.row["kind"] for entry in entries}
-    data = joined(
+    data = enumerated(
         dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest),
         "data not recorded",
     )
@@ -103,7 +103,7 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
         parts += _under(", ".join(filter(None, (span, words))), own, [])
     if not parts:
         return [html.paragraph("Nothing yet: no run has ended.")]
-    return [*parts, html.paragraph(TRANSPORT, kind="note")]
+    return [*parts, html.paragraph(RATIO_TEXT, kind="note")]
 
 
 def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> list[str]:
@@ -145,14 +145,16 @@ def _drawn(
         yield html.section("Deeper, and then?", html.gallery(depths))
     if frames := all_of("frames"):
         steps = sorted({step for cell in pictures for step in cell.steps})
-        heat = [html.paragraph(HEAT), html.gallery(all_of("heat"))]
+        heat = [html.paragraph(HEAT_TEXT), html.gallery(all_of("heat"))]
         slider = html.slider(steps, "Probed step")
         yield html.section(
-            "The gradient on its way back", html.paragraph(GRADIENT), slider, html.gallery(frames)
+            "The gradient on its way back", html.paragraph(GRADIENT_TEXT), slider, html.gallery(frames)
         )
         yield html.section("The gradient over the training", *heat)
     if responses := all_of("responses"):
-        yield html.section("How much each block does", html.paragraph(RESPONSES), html.gallery(responses))
+        yield html.section(
+            "How much each block does", html.paragraph(RESPONSES_TEXT), html.gallery(responses)
+        )
     if undrawn:
         names = "; ".join(undrawn)
         yield html.section(
@@ -191,17 +193,17 @@ def lead(entries: Sequence[Entry]) -> str:
     arms = {row["arm"] for row in rows}
     seeds = sorted({len({row["seed"] for row in rows if row["arm"] == arm}) for arm in arms})
     depths = sorted({row["depth"] for row in rows})
-    parts = [f"depth {joined(depths)}"]
+    parts = [f"depth {enumerated(depths)}"]
     if configs:
-        steps = joined(f"{config.optim.steps:,}" for config in configs)
-        batch = joined(config.optim.batch_size for config in configs)
+        steps = enumerated(f"{config.optim.steps:,}" for config in configs)
+        batch = enumerated(config.optim.batch_size for config in configs)
         parts.append(f"{steps} steps of {batch} images")
-    images = joined(
+    images = enumerated(
         f"{manifest['data']['num_train']:,}" for manifest in manifests if "num_train" in manifest["data"]
     )
-    data = joined(manifest["data"]["label"] for manifest in manifests)
+    data = enumerated(manifest["data"]["label"] for manifest in manifests)
     tail = f", trained on {images} images of {data}" if manifests else ""
-    each = "one seed each" if seeds == [1] else f"{joined(seeds)} seeds each"
+    each = "one seed each" if seeds == [1] else f"{enumerated(seeds)} seeds each"
     return f"{count}, {each}: {', '.join(parts)}{tail}."
 
 
@@ -217,13 +219,13 @@ def differed(entries: Sequence[Entry]) -> str:
     keys = dict.fromkeys(key for own in arms.values() for entry in own for key in entry.facts)
     rows = []
     for key in keys:
-        values = [joined(dict.fromkeys(_text(entry.fact(key)) for entry in own)) for own in arms.values()]
+        values = [enumerated(dict.fromkeys(_text(entry.fact(key)) for entry in own)) for own in arms.values()]
         if len(set(values)) > 1:
             rows.append((key, *values))
     if not rows:
         return html.paragraph("Nothing: their configs are the same.")
     axes = [short(key) for key in varied(entries)]
-    alike = f" Varied in all arms: {joined(axes)}." if axes else ""
+    alike = f" Varied in all arms: {enumerated(axes)}." if axes else ""
     note = html.paragraph(f"All other keys of the configs are the same.{alike}", kind="note")
     return html.table(("key", *arms), rows) + note
 
@@ -233,7 +235,7 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     manifests = [entry.manifest for entry in entries if entry.manifest]
 
     def of(section: str, *keys: str) -> str:
-        return joined(
+        return enumerated(
             " ".join(_known(manifest.get(section), key) for key in keys).strip() for manifest in manifests
         )
 
@@ -243,16 +245,20 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         ("training images", of("data", "num_train")),
         ("test images", of("data", "num_test")),
         ("classes", of("data", "num_classes")),
-        ("their fingerprint", joined(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests)),
+        (
+            "their fingerprint",
+            enumerated(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests),
+        ),
         ("device", of("execution", "device")),
         ("devices a run", of("execution", "devices")),
         ("precision", of("execution", "precision")),
+        ("kernels", of("execution", "kernels")),
         ("execution", of("execution", "mode")),
         ("why", of("execution", "reason")),
         ("CPU threads", of("execution", "threads")),
-        ("machine", joined(_text(manifest.get("machine", "")) for manifest in manifests)),
-        ("versions", joined(_text(manifest.get("versions", "")) for manifest in manifests)),
-        ("commit", joined(manifest.get("commit") or "not recorded" for manifest in manifests)),
+        ("machine", enumerated(_text(manifest.get("machine", "")) for manifest in manifests)),
+        ("versions", enumerated(_text(manifest.get("versions", "")) for manifest in manifests)),
+        ("commit", enumerated(manifest.get("commit") or "not recorded" for manifest in manifests)),
         ("begun", " to ".join(dict.fromkeys([*created[:1], *created[-1:]])).replace("T", " ")),
     ]
     return [(term, text) for term, text in pairs if text]

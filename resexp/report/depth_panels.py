@@ -1,4 +1,4 @@
-"""Depth against what was reached: the story of Fig. 6 of He et al. 2015, one pair of pictures a setting."""
+"""Depth panels: depth against what was reached, Fig. 6 of He et al. 2015, one pair of pictures a setting."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 

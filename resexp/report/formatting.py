@@ -60,7 +60,7 @@ def first_upper(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def joined(values: Iterable[Any], nothing: str = "not recorded") -> str:
+def enumerated(values: Iterable[Any], nothing: str = "not recorded") -> str:
     """Return the different values in order, as an enumeration."""
     texts = [str(value) for value in dict.fromkeys(values)]
     return " and ".join(filter(None, [", ".join(texts[:-1]), *texts[-1:]])) or nothing

@@ -1,4 +1,4 @@
-"""One HTML page that needs nothing else: no network, no fonts, no framework. Text that comes in is escaped.
+"""HTML of one page that needs nothing else: no network, no fonts, no framework. Text is escaped.
 
 The frame is one column of prose; what is wide (galleries, tables) may leave it. It follows the reader's light
 or dark setting, folds for a phone, and prints.

@@ -1,4 +1,4 @@
-"""The pictures of one cell of a comparison: all arms in one plot, each picture with its words."""
+"""Panels of one cell of a comparison: all arms in one plot, each picture with its words."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -110,7 +110,7 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
-        picture = loss_panel(training, _unnamed(test), colours, chance=math.log(classes))
+        picture = loss_panel(training, _unnamed(test), colours, guess_loss=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
         means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
         note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
@@ -118,7 +118,7 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
-        picture = error_panel(training, _unnamed(test), colours, chance=100 * (1 - 1 / classes))
+        picture = error_panel(training, _unnamed(test), colours, guess_error=100 * (1 - 1 / classes))
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
         yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")

@@ -1,4 +1,4 @@
-"""How far runs are: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
+"""Progress of runs: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
 
 import time
 from collections import deque
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from resexp.config.yaml_nodes import CONTROL
+from resexp.config.yaml_nodes import CONTROL_CHARACTER
 
 LINE_EVERY_SECONDS = 5.0
 MAX_BARS = 12
@@ -18,7 +18,7 @@ Message = tuple[Any, ...]
 """A method of Display, and what it is called with; picklable."""
 
 
-class Reading(Protocol):
+class Snapshot(Protocol):
     """What a run reports between spans."""
 
     @property
@@ -45,7 +45,7 @@ class Fraction:
 class Display(Protocol):
     """Shows readings of runs by their label."""
 
-    def update(self, label: str, reading: Reading) -> None: ...
+    def update(self, label: str, snapshot: Snapshot) -> None: ...
     def say(self, line: str) -> None: ...
 
 
@@ -65,11 +65,11 @@ class Bars:
         self._tasks: dict[str, TaskID] = {}
         self._over: deque[str] = deque()
 
-    def update(self, label: str, reading: Reading) -> None:
+    def update(self, label: str, snapshot: Snapshot) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=reading.steps, figures="")
+            self._tasks[label] = self._progress.add_task(label, total=snapshot.steps, figures="")
             self._make_room()
-        self._progress.update(self._tasks[label], completed=reading.step, figures=figures(reading))
+        self._progress.update(self._tasks[label], completed=snapshot.step, figures=figures(snapshot))
 
     def expect(self, num_runs: int) -> None:
         self._progress.update(self._all, total=num_runs, visible=num_runs > 1)
@@ -97,12 +97,12 @@ class PlainLines:
         self._num_over, self._num_runs = 0, 0
         self._counted = time.monotonic()
 
-    def update(self, label: str, reading: Reading) -> None:
+    def update(self, label: str, snapshot: Snapshot) -> None:
         now = time.monotonic()
         due = now - self._last.setdefault(label, now) >= LINE_EVERY_SECONDS
-        if due or reading.step == reading.steps:
+        if due or snapshot.step == snapshot.steps:
             self._last[label] = now
-            self.say(f"{label}  step {reading.step}/{reading.steps}  {figures(reading)}")
+            self.say(f"{label}  step {snapshot.step}/{snapshot.steps}  {figures(snapshot)}")
 
     def expect(self, num_runs: int) -> None:
         self._num_runs = num_runs
@@ -123,16 +123,16 @@ class PlainLines:
 
 def _without_commands(line: str) -> str:
     """What a name might tell the terminal to do is shown instead."""
-    return CONTROL.sub(lambda match: repr(match[0])[1:-1], line)
+    return CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line)
 
 
-def figures(reading: Reading) -> str:
+def figures(snapshot: Snapshot) -> str:
     """Loss and speed, as far as they are known."""
     parts = []
-    if reading.loss is not None:
-        parts.append(f"loss {reading.loss:.3f}")
-    if reading.images_per_second is not None:
-        parts.append(f"{reading.images_per_second:,.0f} images/s")
+    if snapshot.loss is not None:
+        parts.append(f"loss {snapshot.loss:.3f}")
+    if snapshot.images_per_second is not None:
+        parts.append(f"{snapshot.images_per_second:,.0f} images/s")
     return "  ".join(parts)
 
 
@@ -160,8 +160,8 @@ class Relay:
     def __init__(self, send: Callable[[Message], None]) -> None:
         self._send = send
 
-    def update(self, label: str, reading: Reading) -> None:
-        self._send(("update", label, reading))
+    def update(self, label: str, snapshot: Snapshot) -> None:
+        self._send(("update", label, snapshot))
 
     def say(self, line: str) -> None:
         self._send(("say", line))

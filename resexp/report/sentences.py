@@ -1,30 +1,30 @@
-"""The findings of a comparison as short sentences, each on top of the recorded words it rests on.
+"""Sentences: a comparison's findings in short, each on top of the recorded words it rests on.
 
 Nothing is judged here: every word comes from a verdict of comparison.json, and where that has none the
 sentence only states the numbers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from resexp.analysis.statistics import mean_estimate
+from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
+from resexp.records.jsonl import Row
 from resexp.report.formatting import first_upper, size
 
-Row = Mapping[str, Any]
-GRADIENT = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
+GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
 NO_WORD = {"one seed": "too close to 1 for a word from one seed"}
 FATES = {
-    "stuck": "never left guessing",
+    "stuck": "still at guessing",
     "diverged": "diverged",
     "unfinished": "has not ended",
 }
-NORMS = {
+NORM_NAMES = {
     "none": "no normalisation",
     "batch": "batch norm",
     "group": "group norm",
     "layer": "layer norm",
 }
-INITS = {
+INIT_NAMES = {
     "he": "He init",
     "xavier": "Xavier init",
     "default": "PyTorch's default init",
@@ -32,7 +32,7 @@ INITS = {
 }
 
 
-class Finding(NamedTuple):
+class Headline(NamedTuple):
     """A sentence, and the recorded words it rests on, a line each."""
 
     sentence: str
@@ -41,54 +41,113 @@ class Finding(NamedTuple):
 
 def cell_words(cell: Row) -> str:
     """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
-    words = {"norm": NORMS, "init": INITS}
+    words = {"norm": NORM_NAMES, "init": INIT_NAMES}
     return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
 
 
-def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Finding]:
+def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Headline]:
     """Yield what the verdicts of one cell say: the outcome, what became of seeds, then the gradients.
 
     runs: the cell's lines of comparison.json; none for verdicts that span cells.
     """
     of = {about: [verdict for verdict in verdicts if verdict["about"] == about] for about in ABOUT}
     for verdict in of["arms"]:
-        yield Finding(_outcome(verdict, runs), (_bare(verdict),))
+        yield Headline(_outcome(verdict, runs), (_bare(verdict),))
+    for verdict in of["fates"]:
+        if verdict["n"] == 1:
+            continue  # said of each arm's one seed
+        yield Headline(_trained(verdict, runs), (_bare(verdict),))
     for verdict in of["seeds"]:
-        yield Finding(_fates(verdict, runs), (_bare(verdict),))
+        yield Headline(_fates(verdict, runs), (_bare(verdict),))
     for arm in dict.fromkeys(verdict["arm"] for verdict in of["gradient"]):
         own = [verdict for verdict in of["gradient"] if verdict["arm"] == arm]
-        yield Finding(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
+        yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["degradation"]:
-        yield Finding(_degradation(verdict), (verdict["sentence"],))
+        yield Headline(_degradation(verdict), (verdict["sentence"],))
     for verdict in of["shortcuts"]:
-        yield Finding("What the shortcuts save of it.", (verdict["sentence"],))
+        yield Headline("What the shortcuts save of it.", (verdict["sentence"],))
 
 
-ABOUT = ("arms", "seeds", "gradient", "degradation", "shortcuts")
+ABOUT = ("arms", "fates", "seeds", "gradient", "degradation", "shortcuts")
 
 
 def _outcome(verdict: Row, runs: Sequence[Row]) -> str:
     arm, reference = verdict["arm"], next(iter(dict.fromkeys(run["arm"] for run in runs)), "the first arm")
-    steps = {run["steps"] for run in runs if run.get("steps") is not None}
-    after = f"After {next(iter(steps)):,} steps" if len(steps) == 1 else "At the end"
+    after = first_upper(_after(runs)) or "At the end"
     losses = f"{_loss(arm, runs)} for {arm}, {_loss(reference, runs)} for {reference}"
     match verdict.get("word"):
         case "lower" | "higher" as word:
-            return f"{after} {arm} has a {word} training loss than {reference}: {losses}."
+            said = f"{after} {arm} has a {word} training loss than {reference}: {losses}"
         case "not resolved":
-            return f"{after} no difference between {arm} and {reference} is resolved: training loss {losses}."
-    return f"{after} the training loss is {losses}{_few(verdict['n'])}."
+            said = f"{after} no difference between {arm} and {reference} is resolved: training loss {losses}"
+        case _:
+            return f"{after} the training loss is {losses}{_few(verdict['n'])}{_left_out(verdict)}."
+    return f"{said} (n = {verdict['n']}{_left_out(verdict)})."
+
+
+def _trained(verdict: Row, runs: Sequence[Row]) -> str:
+    """In how many seeds each arm trained, the arm named first that did so in more of them."""
+    arms = {}
+    for arm in dict.fromkeys(run["arm"] for run in runs):
+        fates = [run["fate"] for run in runs if run["arm"] == arm and run["fate"] != "unfinished"]
+        arms[arm] = (fates.count("finished"), len(fates))
+    reference = next(iter(arms))
+    pair = sorted([verdict["arm"], reference], key=lambda arm: -arms[arm][0] / max(1, arms[arm][1]))
+    (more, num), (fewer, of) = (arms[arm] for arm in pair)
+    after = _after(runs) or "at the end"
+    counts = f"{after} {_some(more, num)} {pair[0]} seeds have trained, {_some(fewer, of)} {pair[1]} ones"
+    support = f"n = {verdict['n']}{_left_out(verdict)}"
+    match verdict.get("word"):
+        case "lower" | "higher":
+            return f"{first_upper(counts)} (Fisher's exact test, {support})."
+        case "not resolved":
+            return f"{first_upper(counts)}; no difference is resolved ({support})."
+    return f"{first_upper(counts)}{_few(verdict['n'])}{_left_out(verdict)}."
+
+
+def _some(count: int, num: int) -> str:
+    """A count in words where it is all or none: 'all 5', 'none of 5', '3 of 5'."""
+    return f"all {num}" if count == num > 0 else f"{count or 'none'} of {num}"
+
+
+def _after(runs: Sequence[Row]) -> str:
+    steps = {run["steps"] for run in runs if run.get("steps") is not None}
+    return f"after {next(iter(steps)):,} steps" if len(steps) == 1 else ""
+
+
+def _left_out(verdict: Row) -> str:
+    """How many seeds the numbers do not rest on; nothing where that was not recorded."""
+    if verdict.get("left_out") is None:
+        return ""
+    num = sum(one["num"] for one in verdict["left_out"])
+    return f", {num} left out" if num else ", none left out"
 
 
 def _fates(verdict: Row, runs: Sequence[Row]) -> str:
     own = [run for run in runs if run["arm"] == verdict["arm"]]
     parts = []
     for fate, words in FATES.items():
-        count = sum(run["fate"] == fate for run in own)
+        of_fate = [run for run in own if run["fate"] == fate]
+        count = len(of_fate)
         if count:
-            parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {words}")
+            said = words
+            if fate == "stuck":
+                verb = "is" if count == 1 else "are"
+                said = f"{verb} {words} {_after(of_fate)}".rstrip() + _course(of_fate)
+            parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {said}")
     named = "; ".join(parts).replace("1 of 1 seeds", "its one seed").replace("all of", "all")
     return f"{first_upper(verdict['arm'])}: {named or 'not every seed trained'}."
+
+
+def _course(runs: Sequence[Row]) -> str:
+    """Whether the losses at guessing still fall, where enough was recorded to say."""
+    known = [run["falling"] for run in runs if run.get("falling") is not None]
+    if not known:
+        return ""
+    falling = sum(known)
+    if falling in (0, len(known)):
+        return ", and the loss is still falling" if falling else ", and the loss does not fall"
+    return f", and the loss is still falling in {falling} of them"
 
 
 def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
@@ -97,15 +156,15 @@ def _gradient(arm: str, verdicts: Sequence[Row]) -> str:
     # Held together by spaces that do not break.
     sizes = [f"T = {size(_ratio(verdict))}".replace(" ", "\u00a0") for verdict in verdicts]
     times = ["at step 0" if verdict.get("when") == "step 0" else "at the last probe" for verdict in verdicts]
-    if len(set(words)) == 1 and words[0] not in GRADIENT:
+    if len(set(words)) == 1 and words[0] not in GRADIENT_VERBS:
         course = " and ".join(f"{amount} {time}" for amount, time in zip(sizes, times, strict=True))
         return f"{name}: {course}; {NO_WORD.get(words[0], words[0])}."
     parts = []
     for index, (word, amount, time) in enumerate(zip(words, sizes, times, strict=True)):
-        if word not in GRADIENT:
+        if word not in GRADIENT_VERBS:
             parts.append(f"has {amount} {time} ({NO_WORD.get(word, word)})")
         else:
-            verb = "still" if index and word == words[index - 1] else GRADIENT[word]
+            verb = "still" if index and word == words[index - 1] else GRADIENT_VERBS[word]
             parts.append(f"{verb} {time} ({amount})")
     seed = " (one seed)" if {verdict["n"] for verdict in verdicts} == {1} else ""
     return f"{name}: the gradient {' and '.join(parts)}{seed}."
@@ -132,20 +191,23 @@ def _degradation(verdict: Row) -> str:
 
 
 def _loss(arm: str, runs: Sequence[Row]) -> str:
-    """The mean over the seeds that trained; where none did, the number and what became of them."""
+    """The mean over the seeds that ended, those at guessing included; where none did, what is known."""
     own = [run for run in runs if run["arm"] == arm]
-    kept = [run["final_loss"] for run in own if run["fate"] == "finished" and run["final_loss"] is not None]
-    if kept:
-        return f"{mean_estimate(kept).mean:.3f}"
+    ended = [run for run in own if run["fate"] in ("finished", "stuck") and run["final_loss"] is not None]
+    if ended:
+        stuck = f" ({FATES['stuck']})" if all(run["fate"] == "stuck" for run in ended) else ""
+        return f"{mean_estimate([run['final_loss'] for run in ended]).mean:.3f}{stuck}"
     known = [run["final_loss"] for run in own if run.get("final_loss") is not None]
     fates = " or ".join(dict.fromkeys(run["fate"] for run in own))
     return f"{min(known):.3f} ({fates})" if known else f"not there ({fates or 'no run'})"
 
 
 def _few(n: int, start: str = "; ") -> str:
-    """Why there is no word."""
-    seeds = {0: "no seed trained on both sides", 1: "one seed"}.get(n, f"{n} seeds")
-    return f"{start}{seeds}" if start != "; " else f"; {seeds}, so no word"
+    """Why there is no word; from five seeds on the recorded sentence below says it."""
+    seeds = {0: "no seed ended on both sides", 1: "one seed"}.get(n, f"{n} seeds")
+    if start != "; ":
+        return f"{start}{seeds}"
+    return f"; {seeds}, so no word" if n < MIN_SEEDS_FOR_A_WORD else f"; {seeds}, and no word"
 
 
 def _numbers(verdict: Row) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
@@ -13,14 +13,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
-from resexp.analysis.gradient_ratio import transport
+from resexp.analysis.gradient_ratio import gradient_ratio
 from resexp.analysis.statistics import mean_estimate
 from resexp.errors import RunFolderError
+from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
-
-Row = Mapping[str, Any]
 
 
 class Column(NamedTuple):
@@ -53,8 +52,8 @@ class FinalTable(NamedTuple):
 def final_table(entries: Sequence[Entry]) -> FinalTable:
     """Return the table of a comparison: a mean with its 95% t interval where there are seeds for one.
 
-    Diverged, stuck and unfinished seeds are counted and never averaged. Of the axes, depth is always shown,
-    every other one where it varies.
+    Diverged and unfinished seeds are counted and never averaged; stuck ones have a loss and stay in. Of the
+    axes, depth is always shown, every other one where it varies.
     """
     axes = _axes(entries)
 
@@ -145,9 +144,9 @@ def _scores(group: Sequence[Entry]) -> dict[str, Any]:
     rows = [entry.row for entry in group]
     fates = [row["fate"] for row in rows]
     all_stuck = set(fates) == {"stuck"}
-    scored = rows if all_stuck else [row for row in rows if row["fate"] == "finished"]
+    scored = [row for row in rows if row["fate"] in ("finished", "stuck")]
     score = _range if all_stuck else _mean
-    found = transport([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
+    found = gradient_ratio([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
     low, high = found.interval or (None, None)
     speeds = [entry.speed for entry in group if entry.speed is not None]
     return {
@@ -218,7 +217,9 @@ def _gradients(row: Row) -> str:
 
 def _transport(row: Row) -> str:
     if row["transport"] is None:
-        return NOTHING
+        # Some seeds underflowed: the bound alone is known.
+        bound = row["transport_high"]
+        return NOTHING if bound is None else f"< {scientific(bound)} {row['gradient_word']}"
     return f"{scientific(row['transport'])} {row['gradient_word']}"
 
 

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.records.jsonl import Row
 from resexp.report.formatting import NOTHING, duration, measured, scientific
 from resexp.report.tables import plain_table
 
@@ -17,7 +18,6 @@ TABLE_WIDTH = 120
 NUM_SHOWN = 4
 """Measurements of a claim in the table: its first ones, which its answer rests on. The page has them all."""
 COUNTS = ("runs", "there_already", "steps", "seconds")
-Row = Mapping[str, Any]
 ALWAYS = ("depth", "kind")
 IF_VARIED = (
     "norm", "init", "activation", "order", "width", "convs_per_block", "shortcut", "branch_scale",
@@ -115,7 +115,7 @@ def _varied(key: str, rows: Sequence[Row]) -> bool:
     return len({row[key] for row in rows}) > 1
 
 
-def notes(document: Row) -> list[str]:
+def gradients_notes(document: Row) -> list[str]:
     """Return what has to be said under the table, a line each."""
     rows = document["rows"]
     seeds = len(rows[0]["seeds"])

@@ -1,1 +1,1 @@
-"""TensorBoard: a run as it goes, and after."""
+"""TensorBoard: a run while it goes, and afterwards."""

@@ -1,11 +1,10 @@
-"""What TensorBoard needs besides the curves: a layout, words on how to read it, the settings, pictures.
+"""TensorBoard's dashboard besides the curves: a layout, words on how to read it, settings, pictures.
 
 All of it goes into the run's own event file: a run is one line in every list. Groups of tags are listed in
 the order of their names, capitals first, so Accuracy and Loss stand above the many charts of single layers.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -13,11 +12,10 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
 
 from resexp.analysis.gradient_ratio import slope
 from resexp.config import Config
+from resexp.probes.gradient_profile import ProfileRow
 from resexp.records.summary import first_over_last
 from resexp.report.figures.gradient_grid import heat_figure, step_figure
 from resexp.report.figures.png import to_pixels
-
-Row = dict[str, Any]
 
 LAYOUT = {
     "Loss": {
@@ -36,9 +34,9 @@ LAYOUT = {
     "The layers": {"norm of every layer's weight gradient (log scale)": ["Multiline", [r"gradient_norm/.*"]]},
 }
 """Custom scalars: category, chart, kind of chart, regular expressions of its tags."""
-SETTINGS = ("kind", "depth", "norm", "activation", "init", "order")
+HPARAM_SETTINGS = ("kind", "depth", "norm", "activation", "init", "order")
 """Of the model; TensorBoard shows every one as a column, so only what runs usually differ in."""
-METRICS = ("Loss/train", "Loss/test", "Accuracy/test", "gradient/first_over_last")
+HPARAM_METRICS = ("Loss/train", "Loss/test", "Accuracy/test", "gradient/first_over_last")
 HOW_TO_READ = """
 **Where to look.** *Custom scalars* has the questions in order: loss, accuracy, first over last, slope, the
 layers. *Images* has the profile: TensorBoard draws no curve against the layer, so those are pictures, with a
@@ -72,10 +70,10 @@ Black is underflow.
 
 def opening(config: Config, data: str) -> list[Summary]:
     """Return what is shown from the start: layout, words, settings."""
-    named = {key: getattr(config.model, key) for key in SETTINGS}
+    named = {key: getattr(config.model, key) for key in HPARAM_SETTINGS}
     optim = config.optim
     settings = {**named, "seed": config.seed, "data": data, "lr": optim.lr, "steps": optim.steps}
-    experiment, start, _ = hparams(settings, dict.fromkeys(METRICS, 0.0))
+    experiment, start, _ = hparams(settings, dict.fromkeys(HPARAM_METRICS, 0.0))
     return [custom_scalars(LAYOUT), text("how_to_read", HOW_TO_READ), experiment, start]
 
 
@@ -84,7 +82,7 @@ def closing() -> list[Summary]:
     return [hparams({}, {})[2]]
 
 
-def profile_scalars(row: Row) -> dict[str, float]:
+def profile_scalars(row: ProfileRow) -> dict[str, float]:
     """Return the numbers that a row of profile.jsonl boils down to."""
     outputs = row["outputs"]
     scalars = {"gradient/underflow": outputs[0]["zeros"] / outputs[0]["count"]}
@@ -96,13 +94,13 @@ def profile_scalars(row: Row) -> dict[str, float]:
     return scalars
 
 
-def size_picture(row: Row, config: Config, data: str) -> Summary:
+def size_picture(row: ProfileRow, config: Config, data: str) -> Summary:
     """Return the picture of one row of profile.jsonl."""
     title = f"{_title(config)}, step {row['step']:,}\n{data}"
     return _picture("profile/size", step_figure(row, kind=config.model.kind, title=title))
 
 
-def heat_picture(rows: Sequence[Row], config: Config, data: str) -> Summary:
+def heat_picture(rows: Sequence[ProfileRow], config: Config, data: str) -> Summary:
     """Return the picture of all rows of profile.jsonl."""
     return _picture("profile/heat_map", heat_figure(rows, title=f"{_title(config)}\n{data}"))
 

@@ -1,4 +1,8 @@
-"""TensorBoard: a view of the record, row by row."""
+"""TensorBoard's summary writer: a view of the record, row by row, in an event file written at once.
+
+TensorBoard's own writer hands every event to a thread, which keeps it for up to two minutes (a kill loses it)
+and, when the disk is full, dies with a traceback.
+"""
 
 import io
 import time
@@ -12,15 +16,15 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
-from resexp.records.jsonl import EMPTY, Growing
+from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_lines
-from resexp.report.figures.style import drawn
+from resexp.report.figures.style import attempt_drawing
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
 
 
-class Board:
+class TensorBoardWriter:
     """Draws the rows of one run into an event file of its folder.
 
     What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
@@ -49,6 +53,7 @@ class Board:
     def row(self, row: Mapping[str, Any]) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
+        marks: list[Summary] = []
         if row["kind"] == "step":
             scalars |= {"Loss/train": row["loss"], "learning_rate": row["lr"]}
             norms = row.get("gradient_norm", [])
@@ -63,30 +68,32 @@ class Board:
                 if quantity in ("loss", "accuracy") and value is not None:
                     scalars[f"{quantity.title()}/{'train_evaluated' if name == 'train' else name}"] = value
             if row["step"] == self._config.optim.steps:
-                self._events.summaries(row["step"], *closing())
-        self._draw(row["step"], scalars)
+                marks = closing()
+        self._events.summaries(row["step"], *_drawn(scalars), *marks)
 
     def profile(self, row: Mapping[str, Any]) -> None:
         """Draw a row of profile.jsonl."""
         self._profile.append(dict(row))
-        self._draw(row["step"], profile_scalars(self._profile[-1]))
-        pictures = {"profile/size": lambda: size_picture(self._profile[-1], self._config, self._data)}
+        makers = {"profile/size": lambda: size_picture(self._profile[-1], self._config, self._data)}
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row["step"] == self._config.optim.steps:
-            pictures["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
-        for tag, draw in pictures.items():
-            what = f"{self._events.path.parent}: TensorBoard's {tag} of step {row['step']}"
-            if picture := drawn(draw, what, self._say):
-                self._events.summaries(row["step"], picture)
-
-    def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
-        self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))
+            makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
+        folder, step = self._events.path.parent, row["step"]
+        pictures = [
+            attempt_drawing(make, f"{folder}: TensorBoard's {tag} of step {step}", self._say)
+            for tag, make in makers.items()
+        ]
+        self._events.summaries(step, *_drawn(profile_scalars(self._profile[-1])), *filter(None, pictures))
 
     def close(self) -> None:
         self._events.close()
 
 
-class EventFile(Growing):
+def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
+    return [scalar(tag, value) for tag, value in scalars.items()]
+
+
+class EventFile(AppendOnlyFile):
     """A new event file in `folder`, numbered behind those that are there.
 
     TensorBoard hides what earlier files drew at `purge_step` and later; None hides nothing.
@@ -101,8 +108,10 @@ class EventFile(Growing):
             self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def summaries(self, step: int, *summaries: Summary) -> None:
-        """Write what was drawn at one step."""
-        self._add(*(Event(step=step, summary=summary) for summary in summaries))
+        """Write what was drawn at one step as one event: each costs a checksum of its own, made in Python."""
+        values = [value for summary in summaries for value in summary.value]
+        if values:
+            self._add(Event(step=step, summary=Summary(value=values)))
 
     def _add(self, *events: Event) -> None:
         records = io.BytesIO()

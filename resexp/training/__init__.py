@@ -1,1 +1,1 @@
-"""How a net is trained."""
+"""Training."""

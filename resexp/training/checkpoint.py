@@ -16,7 +16,7 @@ from resexp.records.run import Run
 
 KEPT = {"step": 2, "best": 1}
 DIGITS = 10
-PARTS = {"step", "net", "momentum", "journal"}
+CHECKPOINT_PARTS = {"step", "net", "momentum", "journal"}
 
 
 class DamagedError(RunFolderError):
@@ -99,7 +99,7 @@ def read(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path}: damaged, its SHA-256 is not the one beside it")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-        sound = state.keys() >= PARTS and state["step"] == step_of(path)
+        sound = state.keys() >= CHECKPOINT_PARTS and state["step"] == step_of(path)
     except Exception as error:  # torch.load raises whatever pickle, zip and its own checks do
         raise DamagedError(f"{path}: not a checkpoint ({type(error).__name__})") from error
     if not sound:

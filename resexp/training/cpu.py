@@ -1,4 +1,4 @@
-"""CPU settings of training: denormals flushed to zero, and malloc that keeps freed memory."""
+"""CPU settings of training: denormals flushed to zero, and a malloc that keeps freed memory."""
 
 import ctypes
 import sys
@@ -16,7 +16,7 @@ KEPT_BYTES = 2**31 - 1
 LARGEST_POOLED_BYTES = 2**30
 
 
-class Flushed:
+class DenormalsFlushed:
     """A thread of its own in which numbers below 1.2e-38 are zero: else a vanishing net is 13 times slower.
 
     The mode belongs to a CPU thread, and the OpenMP threads that share its work have it from the thread that

@@ -1,4 +1,4 @@
-"""A running average of the weights: what a net is evaluated by where `optim.ema` is above 0."""
+"""EMA: a running average of the weights, by which a net is evaluated where `optim.ema` is above 0."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -9,7 +9,7 @@ from torch import Tensor
 from resexp.models.resnet import Network
 
 
-class Average:
+class EMA:
     """Follows a net from a copy of it: average = decay * average + (1 - decay) * weight, after every step.
 
     Running statistics of batch norm are averaged like weights, so that they belong to one another.

@@ -1,26 +1,28 @@
-"""The only mutable thing in training: a net, its optimizer, and how their steps are executed."""
+"""The engine, the only mutable thing in training: a net, its optimizer, and how steps are executed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from resexp.config import Config
 from resexp.data.batches import Draw, draw, render
 from resexp.data.dataset import Dataset
 from resexp.models.resnet import Network, build
+from resexp.models.winograd import Winograd
 from resexp.seeds import derive
-from resexp.training.cpu import Flushed, keep_freed_memory
-from resexp.training.cuda_graph import Graphed
+from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
+from resexp.training.cuda_graph import CaptureError, GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
-from resexp.training.ema import Average
+from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
-from resexp.training.execution import Execution, compiled
+from resexp.training.execution import Execution, compiled, kernels_for
 from resexp.training.lr_schedule import learning_rate
-from resexp.training.step import Course, OneByOne, Readings, Stepper, train_step
+from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -32,6 +34,26 @@ def prepare(execution: Execution) -> None:
     # cuDNN's own default multiplies float32 as TF32: 10 bits of 23.
     torch.backends.cudnn.allow_tf32 = execution.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = execution.precision == "tf32"
+
+
+def _update(
+    train: Dataset,
+    group: Group,
+    forward: Callable[[Tensor], Tensor],
+    weights: Sequence[Tensor],
+    optimizer: Optimizer,
+    ema: EMA | None,
+    batch_spec: Draw,
+) -> Readings:
+    """One step from its draw to its readings.
+
+    No method of the engine: a recording would hold its engine and the engine the recording, and what both
+    have on the device would stay there until Python next looks for cycles.
+    """
+    readings = train_step(forward, weights, optimizer, render(train, group.slice(batch_spec)))
+    if ema:
+        ema.follow()
+    return readings
 
 
 class Engine:
@@ -50,11 +72,15 @@ class Engine:
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         seen = synchronised(self.net) if execution.sync_batch_norm else self.net
-        self._forward = self._in_precision(group.across(compiled(seen) if execution.compiled else seen))
-        self._average = Average(self.net, config.optim.ema) if config.optim.ema else None
-        self._flushed = Flushed(execution.threads)
+        self._kernels = kernels_for(execution)
+        called = compiled(seen) if execution.compiled else seen
+        self._forward = self._in_precision(
+            group.wrap_ddp(called) if self._kernels is None else self._by_kernels(self.net)
+        )
+        self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
+        self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
-        self._apart(group.rehearse, self._forward, self.net, shape)
+        self._apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _sgd(self) -> torch.optim.SGD:
@@ -66,18 +92,23 @@ class Engine:
             momentum=optim.momentum,
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
-            fused=graphed,  # reads the rate where it lies; the others ask the device for its value
+            # Reads the rate where it lies; the others ask the device for its value. None, since False would
+            # also switch off PyTorch's own choice: on a GPU all tensors in a few kernels.
+            fused=True if graphed else None,
         )
         if optim.momentum:
             for parameter in self.net.parameters():
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return optimizer
 
-    def _stepper(self, chance: int) -> Stepper:
-        course = Course(
+    def _stepper(self, seed: int) -> Stepper:
+        update = partial(
+            _update, self.train, self._group, self._forward, self.weights, self.optimizer, self._ema
+        )
+        inputs = StepInputs(
             draw=partial(
                 draw,
-                chance,
+                seed,
                 num_images=len(self.train.labels),
                 batch_size=self.config.optim.batch_size,
                 augment=self.config.data.augment,
@@ -85,30 +116,30 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return OneByOne(self._update, self.optimizer, course)
-        return Graphed(
-            self._update,
+            return EagerSteps(update, self.optimizer, inputs)
+        return GraphSteps(
+            update,
             self.optimizer,
-            course,
+            inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()],
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
             device=self.execution.device,
         )
 
-    def _update(self, chance: Draw) -> Readings:
-        batch = render(self.train, self._group.slice(chance))
-        readings = train_step(self._forward, self.weights, self.optimizer, batch)
-        if self._average:
-            self._average.follow()
-        return readings
-
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
         return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
+    def _by_kernels(self, net: Network) -> Callable[[Tensor], Tensor]:
+        """The net as the run's kernels carry it out."""
+        return net if self._kernels is None else Winograd(net, self._kernels)
+
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
+        """Convolutions and the head in the run's precision; parameters, their gradients and the loss float32.
+
+        In bfloat16 batch norm, too, takes in and gives out bfloat16; its statistics are summed in float32.
+        """
         if self.execution.precision != "bfloat16":
             return net
 
@@ -117,6 +148,14 @@ class Engine:
                 return net(images)
 
         return forward
+
+    def record(self) -> None:
+        """Record the step now, where steps are recorded at all; else the first `advance` does.
+
+        Raises CaptureError for a step that cannot be recorded.
+        """
+        if isinstance(self._make_steps, GraphSteps):
+            self._apart(self._make_steps.record)
 
     def advance(self, num_steps: int, should_stop: Callable[[], bool] = lambda: False) -> Readings:
         """Make up to `num_steps` updates, at least one, and return their readings.
@@ -133,8 +172,8 @@ class Engine:
 
         Running statistics are in use. `dataset` lies on the run's device already.
         """
-        net = (self._average.net if self._average else self.net).eval()
-        return self._apart(evaluate, self._in_precision(net), dataset, indices)
+        net = (self._ema.net if self._ema else self.net).eval()
+        return self._apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""
@@ -146,8 +185,8 @@ class Engine:
 
     def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
         """All that a step changes, in place, by part and name."""
-        average = {"average": dict(self._average.state())} if self._average else {}
-        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **average}
+        ema = {"average": dict(self._ema.state())} if self._ema else {}
+        return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **ema}
 
     def _momentum(self) -> dict[str, Tensor]:
         state = self.optimizer.state
@@ -164,3 +203,33 @@ class Engine:
             for name, tensor in tensors.items():
                 tensor.copy_(state[part][name])
         self.step = state["step"]
+
+
+def rehearsed(execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+    """Return how steps are executed, after one step of each kind was recorded and thrown away.
+
+    kinds: a config of each and a batch of its images. As planned; or all of them eagerly, with the reason,
+    where one of them cannot be recorded: one answer for all arms. What else goes wrong is passed over, since
+    the run in which it does so again tells it.
+    """
+    if not execution.graphed:
+        return execution
+    for config, train in kinds:
+        if why := _unrecordable(config, train, execution):
+            reason = f"{execution.reason}; mode eager after all: {why}"
+            return execution._replace(mode="eager", reason=reason)
+    return execution
+
+
+def _unrecordable(config: Config, train: Dataset, execution: Execution) -> str | None:
+    """Why the step of this net cannot be recorded; None where it can, or fails otherwise."""
+    try:
+        Engine(config, train, execution).record()
+    except CaptureError as error:
+        return str(error)
+    except Exception:
+        return None
+    finally:
+        if execution.device == "cuda":
+            torch.cuda.empty_cache()  # the process that trains need not be this one
+    return None

@@ -1,4 +1,4 @@
-"""Loss and accuracy of a net on a fixed set of images."""
+"""Evaluation: loss and accuracy of a net on a fixed set of images."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.data.batches import in_place, render
+from resexp.data.batches import render, unaugmented
 from resexp.data.dataset import Dataset
 
 BATCH = 500
@@ -35,7 +35,7 @@ def evaluate(forward: Callable[[Tensor], Tensor], dataset: Dataset, indices: Ten
     loss = torch.zeros((), dtype=torch.float64, device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     for part in indices.split(BATCH):
-        batch = render(dataset, in_place(part))
+        batch = render(dataset, unaugmented(part))
         logits = forward(batch.images).float()
         loss += F.cross_entropy(logits, batch.labels, reduction="sum").double()
         correct += (logits.argmax(1) == batch.labels).sum()

@@ -1,8 +1,11 @@
-"""Every `auto` of the config's `run` section, resolved once, with the reason."""
+"""Execution: device, precision, compilation, threads; every `auto` resolved once, with the reason."""
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,11 +14,15 @@ from torch import Tensor, nn
 from resexp.config import Config, RunSection
 from resexp.data.cache import cache_folder
 from resexp.errors import ResourceError, UsageError
-from resexp.training.distributed.rank import Place
+from resexp.kernels import Kernels, UnavailableError, load, source_digest
+from resexp.training.distributed.rank import Rank
 
 COMPILE_PAYS_FROM_IMAGES = 130_000
 """Images in a run above which the seconds that compiling costs come back; measured for ResNet-20 on two
 CPU cores with AMX (14 to 33 s cold). On a GPU it has not been measured, so `auto` does not compile there."""
+KERNELS_PAY_FROM_IMAGES = 20_000
+"""Images in a run above which the 4 to 15 s of building the kernels come back: ResNet-20 saves a second in
+about 1,000. The same whether they are built already or not, so that the next run is the same run."""
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SHAPES_IN_A_PROCESS = 256
 """Kinds of net before PyTorch would go on uncompiled without an error; it allows itself 8."""
@@ -38,6 +45,8 @@ class Execution(NamedTuple):
     """ranks, a device each"""
     sync_batch_norm: bool = False
     """whether batch norm takes its statistics over the batch of all devices"""
+    kernels: str = "torch"
+    """whose convolutions and norms: torch, or winograd- and 12 digits of the digest of their source"""
 
     @property
     def compiled(self) -> bool:
@@ -53,6 +62,35 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpu_fault(index: int = 0) -> str | None:
+    """Return why nothing can be computed on this one of the visible GPUs, None where it can."""
+    if not torch.cuda.is_available():
+        return "no CUDA device is here"
+    with warnings.catch_warnings():  # PyTorch's own page about it, at the first question to the device
+        warnings.simplefilter("ignore")
+        capability = torch.cuda.get_device_capability(index)
+    built_for = torch.cuda.get_arch_list()
+    if torch.version.cuda is None or any(_runs_on(capability, architecture) for architecture in built_for):
+        return None
+    name, have = torch.cuda.get_device_name(index), ", ".join(built_for)
+    number = ".".join(map(str, capability))
+    return f"this torch has no kernels for {name}, capability {number} (it has {have})"
+
+
+def _runs_on(capability: tuple[int, int], architecture: str) -> bool:
+    """Whether kernels built for sm_XY or compute_XY run on a GPU.
+
+    Machine code (sm) does on GPUs of the same X and no lower Y, PTX (compute) on all that are no older; what
+    is built for one architecture alone ends in a letter.
+    """
+    kind, _, version = architecture.partition("_")
+    number = version.rstrip("abcdef")
+    built = (int(number[:-1]), int(number[-1]))
+    if number != version:
+        return capability == built
+    return capability >= built and (kind == "compute" or capability[0] == built[0])
+
+
 def resolve(run: RunSection, *, num_images: int) -> Execution:
     """Return how a run of `num_images` images (steps times batch size) is executed on this machine.
 
@@ -62,13 +100,17 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
     reasons = []
     device = run.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        reasons.append(f"device {device}: " + ("a GPU is here" if device == "cuda" else "no GPU here"))
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("run.device is cuda, but no CUDA device is here; use cpu or auto")
+        fault = gpu_fault()
+        device = "cpu" if fault else "cuda"
+        reasons.append(f"device {device}: {fault or 'a GPU is here'}")
+    elif device == "cuda" and (fault := gpu_fault()):
+        raise ResourceError(f"run.device is cuda, but {fault}; use cpu or auto")
 
     precision = run.precision
-    if precision == "auto":
+    if precision == "auto" and run.kernels == "winograd":
+        precision = "float32"
+        reasons.append("precision float32: the kernels asked for have no other")
+    elif precision == "auto":
         precision = "bfloat16" if _multiplies_bfloat16(device) else "float32"
         fast = "multiplies bfloat16 in hardware" if precision == "bfloat16" else "has no fast bfloat16"
         reasons.append(f"precision {precision}: the device {fast}")
@@ -84,11 +126,70 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
         mode = "graphed+compiled" if compiled else "graphed"
         reasons.append(f"mode {mode}: a GPU waits for the host unless the whole step is one CUDA graph")
 
+    kernels, why = _kernels(run, device, precision, mode, num_images)
+    reasons += [why] if why else []
+
     threads = run.threads
     if threads == "auto":
         threads = usable_cores()
         reasons.append(f"threads {threads}: the cores there are")
-    return Execution(device, precision, mode, threads, "; ".join(reasons) or "all stated in the config")
+    reason = "; ".join(reasons) or "all stated in the config"
+    return Execution(device, precision, mode, threads, reason, kernels=kernels)
+
+
+def _kernels(run: RunSection, device: str, precision: str, mode: str, num_images: int) -> tuple[str, str]:
+    """The name of the kernels, and the reason where they were not asked for by name."""
+    ours = f"winograd-{source_digest()}"
+    if run.kernels == "torch":
+        return "torch", ""
+    if (device, precision, mode) != ("cpu", "float32", "eager"):
+        if run.kernels == "winograd":
+            raise UsageError(
+                f"run.kernels is winograd, which is for float32 on a CPU, not compiled; here it would be "
+                f"{precision} on {device}, {mode}: use run.kernels auto, or change the others"
+            )
+        return "torch", "kernels torch: this program's own are for float32 on a CPU, not compiled"
+    if run.kernels == "auto" and num_images < KERNELS_PAY_FROM_IMAGES:
+        pays = f"building others pays from about {KERNELS_PAY_FROM_IMAGES:,}"
+        return "torch", f"kernels torch: {num_images:,} images planned, {pays}"
+    if why := why_no_kernels(kernels_folder()):
+        if run.kernels == "winograd":
+            raise ResourceError(
+                f"run.kernels is winograd, which cannot be had here: {why}; use auto or torch"
+            )
+        return "torch", f"kernels torch: {why}"
+    return ours, "" if run.kernels == "winograd" else "kernels winograd: float32 on a CPU"
+
+
+@cache
+def why_no_kernels(folder: Path) -> str | None:
+    """Return why this program's own kernels cannot be used here; None, and they are built, where they can."""
+    try:
+        load(folder)
+    except UnavailableError as error:
+        return str(error)
+    return None
+
+
+def kernels_folder() -> Path:
+    return cache_folder() / "kernels"
+
+
+def kernels_for(execution: Execution) -> Kernels | None:
+    """Return the kernels that `execution` names, None for torch's.
+
+    Raises ResourceError (exit 6) where they are others here, or not to be had.
+    """
+    if execution.kernels == "torch":
+        return None
+    if execution.kernels != (ours := f"winograd-{source_digest()}"):
+        raise ResourceError(
+            f"the kernels are to be {execution.kernels}, and here is {ours}; bits would differ"
+        )
+    try:
+        return load(kernels_folder())
+    except UnavailableError as error:
+        raise ResourceError(f"the kernels are to be {ours}, which cannot be had here: {error}") from error
 
 
 def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool, str]:
@@ -105,8 +206,8 @@ def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool,
 def _multiplies_bfloat16(device: str) -> bool:
     if device == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    # avx512_bf16 alone is no gain: on such a CPU (AMD, Zen 5) bfloat16 was the slower one, compiled or not.
+    return bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 
 def keep_compilations() -> None:
@@ -127,17 +228,26 @@ def keep_compilations() -> None:
     os.environ[VARIABLE] = str(folder)
 
 
+def keep_to_rules() -> None:
+    """Have Inductor choose kernels by rule: by stopwatch, its choice on a GPU decides the order of sums."""
+    from torch._inductor import config
+
+    if hasattr(config, "deterministic"):  # as of torch 2.10
+        config.deterministic = True
+
+
 def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return `net` compiled when it is first called; another net of its shape is not compiled again.
 
     Shapes are never made symbolic: what a net becomes shall not depend on the nets before it.
     """
     keep_compilations()
+    keep_to_rules()
     torch._dynamo.config.recompile_limit = SHAPES_IN_A_PROCESS  # pyright: ignore
     return torch.compile(net, dynamic=False)
 
 
-def spread(execution: Execution, config: Config, here: Place) -> Execution:
+def spread(execution: Execution, config: Config, here: Rank) -> Execution:
     """Return how each of `here.size` ranks executes what one process would execute so.
 
     Raises UsageError (exit 2) for a config that cannot be spread, ResourceError (exit 6) for want of devices.
@@ -169,6 +279,11 @@ def spread(execution: Execution, config: Config, here: Place) -> Execution:
         threads = max(1, usable_cores() // here.local_size)
         execution = execution._replace(threads=threads)
         reasons.append(f"threads {threads} a device: the cores there are, shared")
+    if config.run.kernels == "winograd":
+        raise UsageError(f"run.kernels is winograd, which has not been measured on {size} devices; use auto")
+    if execution.kernels != "torch":
+        execution = execution._replace(kernels="torch")
+        reasons.append("kernels torch: no others have been measured on several devices")
     mode = "compiled" if config.run.compile is True else "eager"
     if execution.mode != mode:
         execution = execution._replace(mode=mode)

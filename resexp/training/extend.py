@@ -1,20 +1,19 @@
-"""More steps for a run: it goes on as if it had been asked for them from the start, bit for bit."""
+"""Extending a run: it goes on as if it had been asked for more steps from the start, bit for bit."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from resexp.config import Config, MultistepSchedule, OptimSection, write
 from resexp.errors import RunFolderError
 from resexp.records.files import strict_json
+from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.records.together import replace_together
 from resexp.training import checkpoint
 from resexp.training.loop import probed_steps
-
-Row = Mapping[str, Any]
 
 
 def extend(folder: Path, steps: int) -> Config:

@@ -1,4 +1,4 @@
-"""A run from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
+"""The training loop, from start to end: advance, drain, check, record, evaluate, probe, checkpoint."""
 
 import math
 import time
@@ -7,26 +7,26 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from resexp.config import Config
-from resexp.data.batches import epoch_steps, in_place, render, sample
+from resexp.data.batches import epoch_steps, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
 from resexp.probes.gradient_profile import PROBES
 from resexp.records.files import write_json
-from resexp.records.jsonl import Lines
+from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
 from resexp.records.summary import summarize
 from resexp.signals import Stop
 from resexp.training import checkpoint
+from resexp.training.cuda_graph import out_of_memory
 from resexp.training.distributed.process_group import ALONE, Group
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
-from resexp.training.metrics import Journal
+from resexp.training.metrics import MetricsLogger
 from resexp.training.resume import begin, execution_of, take_back
-from resexp.training.worker import Task
+from resexp.training.step import Readings
+from resexp.training.worker import TrainingTask
 
 PROBE_IMAGES = 128
 TRAIN_IMAGES_EVALUATED = 2_000
@@ -114,18 +114,11 @@ def run(
     except Exception as error:
         if not had_begun:
             take_back(folder)
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         raise ResourceError(
             f"{folder}: out of memory with optim.batch_size {config.optim.batch_size}; try a smaller one"
         ) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain RuntimeError, which only its text tells apart."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _run(
@@ -139,24 +132,29 @@ def _run(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     epoch_steps(len(splits.train.labels), config.optim.batch_size)  # raises before anything is begun
-    execution = execution_of(config, folder, execution, group.place)
-    group.share(Task(config, splits.name, splits.fingerprint, execution))
+    alone = execution is None and not (folder / "manifest.json").exists()
+    few = splits.train.first(config.optim.batch_size)
+    execution = execution_of(config, folder, execution, group.here)
+    if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
+        execution = tried
+        say(f"execution: {execution.reason}")
+    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
-    group.share(engine.state())
+    group.broadcast(engine.state())
     with (
-        group.leading(),
-        closing(Journal(folder, config, layers, state, data=splits.label, say=say)) as journal,
-        Lines(folder / "timing.jsonl") as timing,
-        stop.heeding(),
+        group.end_workers(),
+        closing(MetricsLogger(folder, config, layers, state, data=splits.label, say=say)) as logger,
+        JsonlWriter(folder / "timing.jsonl") as timing,
+        stop.polling(),
     ):
-        fault = _train(config, folder, splits, engine, group, journal, timing, stop, report)
-        journal.state()
+        fault = _train(config, folder, splits, engine, group, logger, timing, stop, report)
+        logger.state()
     result = summarize(
         layers=layers,
-        losses=journal.losses,
+        losses=logger.losses,
         metrics=Run(folder).metrics,
         profile=Run(folder).profile,
         steps=config.optim.steps,
@@ -167,37 +165,78 @@ def _run(
     return result
 
 
+class _Backlog:
+    """Writes each span's readings down; where steps are recorded, while the GPU makes the next span's."""
+
+    def __init__(
+        self, config: Config, logger: MetricsLogger, timing: JsonlWriter, report: Callable[[Progress], None]
+    ) -> None:
+        self._optim = config.optim
+        self._logger = logger
+        self._timing = timing
+        self._report = report
+        self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
+        self._written = -math.inf
+
+    def take(self, start: int, began: float, readings: Readings) -> dict[str, Any] | None:
+        """Take the readings of the steps from `start` on, and write those taken before; see `settle`.
+
+        began: when these steps were begun, in seconds of `time.perf_counter`.
+        """
+        coming = readings.fetched()
+        fault = self.settle()
+        self._waiting = (start, began, coming)
+        return fault
+
+    def settle(self) -> dict[str, Any] | None:
+        """Write what was taken and is not written. Returns the fault row, the last one, if there is one."""
+        if self._waiting is None:
+            return None
+        start, began, coming = self._waiting
+        self._waiting = None
+        readings = coming()
+        if fault := self._logger.steps(start, readings):
+            return fault
+        num, now = len(readings.loss), time.perf_counter()
+        seconds, self._written = now - max(began, self._written), now
+        speed = num * self._optim.batch_size / seconds
+        self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
+        self._report(Progress(start + num, self._optim.steps, self._logger.losses[-1], speed))
+        return None
+
+
 def _train(
     config: Config,
     folder: Path,
     splits: Splits,
     engine: Engine,
     group: Group,
-    journal: Journal,
-    timing: Lines,
+    logger: MetricsLogger,
+    timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
 ) -> dict[str, Any] | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
-    steps = config.optim.steps
+    steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
     for span in spans(config, engine.step):
         if span.stop > span.start:
             began = time.perf_counter()
-            group.share(span.stop - span.start)
-            readings = engine.advance(span.stop - span.start, should_stop=group.heed(stop))
-            if fault := journal.steps(span.start, readings):
+            group.broadcast(span.stop - span.start)
+            readings = engine.advance(span.stop - span.start, should_stop=group.stop_on_any_rank(stop))
+            if fault := backlog.take(span.start, began, readings):
                 return fault
-            seconds = time.perf_counter() - began
-            speed = len(readings.loss) * config.optim.batch_size / seconds
-            timing.row({"step": engine.step, "seconds": seconds, "images_per_second": speed})
-            report(Progress(engine.step, steps, journal.losses[-1], speed))
-        scores = _look(span, engine, splits, journal) if engine.step == span.stop else {}
+        due = span.evaluate or span.probe or span.checkpoint
+        if (due or not engine.execution.graphed) and (fault := backlog.settle()):
+            return fault
+        scores = _look(span, engine, splits, logger) if engine.step == span.stop else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
-            return journal.fault(steps, "evaluation not finite", None)
+            return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
-        best = engine.step == journal.best_step and bool(scores)
+        best = engine.step == logger.best_step and bool(scores)
         if engine.step and (best or span.checkpoint or stopping):
-            state = {**engine.state(), "journal": journal.state()}
+            if fault := backlog.settle():
+                return fault
+            state = {**engine.state(), "journal": logger.state()}
             for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
         if stopping and engine.step < steps:
@@ -208,7 +247,7 @@ def _train(
     return None
 
 
-def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[str, Scores]:
+def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> dict[str, Scores]:
     """Evaluate and probe, where that is due at the end of `span`. Nothing in the engine changes."""
     scores: dict[str, Scores] = {}
     if span.evaluate:
@@ -217,11 +256,11 @@ def _look(span: Span, engine: Engine, splits: Splits, journal: Journal) -> dict[
         if splits.validation is not None:
             scores["validation"] = engine.evaluate(splits.validation)
         scores["test"] = engine.evaluate(splits.test)
-        journal.evaluation(engine.step, scores)
+        logger.evaluation(engine.step, scores)
     if span.probe:
-        batch = render(engine.train, in_place(sample(len(splits.train.labels), PROBE_IMAGES)))
+        batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            journal.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
     return scores
 
 

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step."""
+"""The learning-rate schedule: the rate as a function of the step."""
 
 import math
 from bisect import bisect_right

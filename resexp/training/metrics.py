@@ -1,4 +1,4 @@
-"""Readings become rows: what is recorded of each step, whatever the spans and interruptions."""
+"""Metrics logging: what is recorded of each step, whatever the spans and interruptions."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from resexp.config import Config
-from resexp.records.jsonl import EMPTY, Lines
+from resexp.records.jsonl import EMPTY, JsonlWriter
 from resexp.records.run import read_lines
-from resexp.tensorboard.writer import Board
+from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.evaluation import Scores
 from resexp.training.lr_schedule import learning_rate
 from resexp.training.step import Readings
 
 
-class Journal:
+class MetricsLogger:
     """Writes metrics.jsonl, profile.jsonl and the TensorBoard events of one run.
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
@@ -46,11 +46,13 @@ class Journal:
         self._files = ExitStack()
         with ExitStack() as opened:
             self._metrics, self._profile = (
-                opened.enter_context(Lines(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
+                opened.enter_context(JsonlWriter(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
                 for name in ("metrics", "profile")
             )
-            self._board = Board(folder, config, layers, data=data, purge_step=len(self.losses), say=say)
-            opened.callback(self._board.close)
+            self._tensorboard = TensorBoardWriter(
+                folder, config, layers, data=data, purge_step=len(self.losses), say=say
+            )
+            opened.callback(self._tensorboard.close)
             self._files = opened.pop_all()
         self._draw_again(len(self.losses))
 
@@ -58,10 +60,10 @@ class Journal:
         """Draw what was measured at `step` before its checkpoint: purged with what came after."""
         for row in read_lines(self._metrics.path):
             if row["step"] >= step:
-                self._board.row(row)
+                self._tensorboard.row(row)
         for row in read_lines(self._profile.path):
             if row["step"] >= step:
-                self._board.profile(row)
+                self._tensorboard.profile(row)
 
     def steps(self, start: int, readings: Readings) -> dict[str, Any] | None:
         """Record the steps from `start` on. Returns the fault row, recorded last, if one is not finite."""
@@ -110,11 +112,11 @@ class Journal:
         """Record one reading of the gradient profile."""
         row = {"step": step, **row}
         self._profile.row(row)
-        self._board.profile(row)
+        self._tensorboard.profile(row)
 
     def _write(self, row: Mapping[str, Any]) -> None:
         self._metrics.row(row)
-        self._board.row(row)
+        self._tensorboard.row(row)
 
     def state(self) -> dict[str, Any]:
         """Bring the record to the disk and return what a checkpoint has to say of it."""

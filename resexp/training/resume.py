@@ -1,4 +1,4 @@
-"""How a run begins: a new folder gets its manifest, an old one is taken up where it was saved."""
+"""Starting and resuming: a new folder gets its manifest, an old one is taken up where it was saved."""
 
 import platform
 import shutil
@@ -18,12 +18,12 @@ from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.run import Run
 from resexp.training import checkpoint
-from resexp.training.distributed.rank import ALONE, Place
+from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, resolve, spread, usable_cores
+from resexp.training.execution import Execution, gpu_fault, kernels_for, resolve, spread, usable_cores
 
 
-def execution_of(config: Config, folder: Path, planned: Execution | None, here: Place = ALONE) -> Execution:
+def execution_of(config: Config, folder: Path, planned: Execution | None, here: Rank = ONE_RANK) -> Execution:
     """Return how this run is executed: as its manifest says, else as planned, else resolved for it alone.
 
     Raises ResourceError (exit 6) when the manifest cannot be obeyed here.
@@ -39,10 +39,14 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
             "bits would differ: use as many, or start a new run"
         )
     require_same_versions(run)
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
+    if execution.device == "cuda" and (fault := gpu_fault()):
+        raise ResourceError(f"{folder}: began on a CUDA device, and {fault}; go on where there is one")
     if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
+    try:
+        kernels_for(execution)
+    except ResourceError as error:
+        raise ResourceError(f"{folder}: {error}; go on where it began, or start a new run") from error
     return execution
 
 
@@ -69,7 +73,7 @@ def begin(
     layers: Sequence[str],
     say: Callable[[str], None],
 ) -> Mapping[str, Any] | None:
-    """Start or restore the run in `folder`; return the journal's state from the checkpoint, None at step 0.
+    """Start or restore the run in `folder`; return the metrics' state from the checkpoint, None at step 0.
 
     Raises RunFolderError (exit 4) when the images are not those the run began with.
     """

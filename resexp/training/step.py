@@ -24,6 +24,25 @@ class Readings(NamedTuple):
     def cat(spans: "Sequence[Readings]") -> "Readings":
         return Readings(*(torch.cat(parts) for parts in zip(*spans, strict=True)))
 
+    def fetched(self) -> "Callable[[], Readings]":
+        """Send the readings to the CPU; the function returned waits for them alone and returns them there.
+
+        Steps that were sent to a GPU afterwards go on meanwhile.
+        """
+        if not self.loss.is_cuda:
+            return lambda: self
+        there = Readings(*(torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in self))
+        for target, part in zip(there, self, strict=True):
+            target.copy_(part, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+        def waited() -> Readings:
+            arrived.synchronize()
+            return there
+
+        return waited
+
 
 def train_step(
     forward: Callable[[Tensor], Tensor], weights: Sequence[Tensor], optimizer: Optimizer, batch: Batch
@@ -42,10 +61,10 @@ def train_step(
 
 
 Update = Callable[[Draw], Readings]
-"""One step, from its chance on the device or the CPU to its readings; reads nothing back."""
+"""One step, from its batch's draw on the device or the CPU to its readings; reads nothing back."""
 
 
-class Course(NamedTuple):
+class StepInputs(NamedTuple):
     """What each step is given, as functions of its number."""
 
     draw: Callable[[int], Draw]
@@ -60,19 +79,19 @@ class Stepper(Protocol):
         ...
 
 
-class OneByOne:
+class EagerSteps:
     """Each step's kernels are sent to the device one by one, as PyTorch does by itself."""
 
-    def __init__(self, update: Update, optimizer: Optimizer, course: Course) -> None:
+    def __init__(self, update: Update, optimizer: Optimizer, inputs: StepInputs) -> None:
         self._update = update
         self._optimizer = optimizer
-        self._course = course
+        self._inputs = inputs
 
     def __call__(self, start: int, num_steps: int, should_stop: Callable[[], bool]) -> Readings:
         readings = []
         for step in range(start, start + num_steps):
-            self._optimizer.param_groups[0]["lr"] = self._course.rate(step)
-            readings.append(self._update(self._course.draw(step)))
+            self._optimizer.param_groups[0]["lr"] = self._inputs.rate(step)
+            readings.append(self._update(self._inputs.draw(step)))
             if should_stop():
                 break
         return Readings.cat(readings)

@@ -1,4 +1,4 @@
-"""What every rank but the first does: train along, and write nothing."""
+"""The worker, every rank but the first: train along, and write nothing."""
 
 from typing import NamedTuple
 
@@ -7,12 +7,12 @@ from resexp.data.splits import load
 from resexp.errors import DataError
 from resexp.signals import stop_on_signals
 from resexp.training.distributed.process_group import joined
-from resexp.training.distributed.rank import Place
+from resexp.training.distributed.rank import Rank
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
 
 
-class Task(NamedTuple):
+class TrainingTask(NamedTuple):
     """What rank 0 tells the others before the first step."""
 
     config: Config
@@ -22,13 +22,13 @@ class Task(NamedTuple):
     execution: Execution
 
 
-def follow(here: Place) -> int:
+def follow(here: Rank) -> int:
     """Train along with rank 0, as it says, until it says how to end; return the exit code.
 
     Raises DataError (exit 3) where the images are not those that rank 0 has.
     """
     with joined(here) as group, stop_on_signals() as stop:
-        task: Task = group.share()
+        task: TrainingTask = group.broadcast()
         section = task.config.data.model_copy(update={"name": task.data_name})
         splits = load(section)
         if splits.fingerprint != task.fingerprint:
@@ -37,8 +37,8 @@ def follow(here: Place) -> int:
                 f"(fingerprint {splits.fingerprint[:12]}, there {task.fingerprint[:12]})"
             )
         engine = Engine(task.config, splits.train, task.execution, group)
-        engine.restore(group.share())
-        with stop.heeding():
-            while (word := group.share()) > 0:
-                engine.advance(word, should_stop=group.heed(stop))
+        engine.restore(group.broadcast())
+        with stop.polling():
+            while (word := group.broadcast()) > 0:
+                engine.advance(word, should_stop=group.stop_on_any_rank(stop))
     return -word

@@ -36,12 +36,12 @@ def kill_at_random(
 ) -> Tally:
     """Send SIGKILLs at random moments, to runs that are resumed until they end, and compare them all."""
     folder, end = reference(server, root, changes)
-    chance, kills, faults, runs = random.Random(seed), 0, list[str](), 0
+    rng, kills, faults, runs = random.Random(seed), 0, list[str](), 0
     while kills < num:
         runs += 1
         broken = root / f"run{runs}"
         for _ in range(5):  # up to five in one run, then it is left alone
-            delay = chance.uniform(0, 1.1 * end.seconds)
+            delay = rng.uniform(0, 1.1 * end.seconds)
             killed = server.train(broken, dict(changes), signals=[(delay, signal.SIGKILL)])
             kills += killed.code == -signal.SIGKILL
             if killed.code != -signal.SIGKILL:
@@ -72,12 +72,12 @@ def signal_at_random(
 ) -> Tally:
     """Send SIGINT or SIGTERM, once or twice, at random moments; the exit code tells which."""
     folder, end = reference(server, root, changes)
-    chance, stopped, faults, runs = random.Random(seed), 0, list[str](), 0
+    rng, stopped, faults, runs = random.Random(seed), 0, list[str](), 0
     while stopped < num:
         number = (signal.SIGINT, signal.SIGTERM)[runs % 2]
-        signals = [(chance.uniform(0.02, 1.0) * end.seconds, number)]
+        signals = [(rng.uniform(0.02, 1.0) * end.seconds, number)]
         if runs // 2 % 2:
-            signals.append((chance.uniform(0, 0.05) * end.seconds, number))
+            signals.append((rng.uniform(0, 0.05) * end.seconds, number))
         runs += 1
         broken = root / f"run{runs}"
         ended = server.train(broken, dict(changes), signals=signals)

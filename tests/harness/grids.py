@@ -16,7 +16,7 @@ from resexp.experiments.compare import FailedRunsError, run_plan
 from resexp.experiments.executors import Executor
 from resexp.experiments.plan import Plan, make_plan
 from resexp.records.lock import locked
-from resexp.report.progress import Reading
+from resexp.report.progress import Snapshot
 from resexp.signals import Stop, stop_on_signals
 
 NUM_RUNS = 8
@@ -41,8 +41,8 @@ class Listener:
         self.steps: dict[str, list[int]] = {}
         self.num_runs = 0
 
-    def update(self, label: str, reading: Reading) -> None:
-        self.steps.setdefault(label, []).append(reading.step)
+    def update(self, label: str, snapshot: Snapshot) -> None:
+        self.steps.setdefault(label, []).append(snapshot.step)
 
     def say(self, line: str) -> None:
         self.said.append(line)

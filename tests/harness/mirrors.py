@@ -18,9 +18,9 @@ NAMES = ("plane", "car", "bird")
 
 
 def batch(seed: int, num: int) -> bytes:
-    chance = np.random.default_rng(seed)
-    data = chance.integers(0, 256, (num, 3072), dtype=np.uint8)
-    return pickle.dumps({"data": data, "labels": chance.integers(0, 3, num).tolist()})
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 256, (num, 3072), dtype=np.uint8)
+    return pickle.dumps({"data": data, "labels": rng.integers(0, 3, num).tolist()})
 
 
 def md5(content: bytes) -> str:

@@ -1,1 +1,1 @@
-"""The embedded data set: crayon drawings."""
+"""Crayons: the embedded data set, drawn and not downloaded."""

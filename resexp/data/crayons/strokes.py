@@ -1,4 +1,4 @@
-"""Crayon strokes: the points of a path become wax on paper.
+"""Strokes: the points of a path become wax on paper.
 
 Lengths are in pixels. Drawings are the same bits on every machine: coordinates, radii and pressures are
 rounded to 1/1024, and after that nothing is used that IEEE 754 leaves open (no exp, no sin, no sums whose
@@ -12,7 +12,7 @@ Floats = NDArray[np.floating]
 
 OUTSIDE = -1.0
 BEYOND = 8
-BLOCK = 100
+STROKES_AT_ONCE = 100
 
 
 def pressure_field(
@@ -30,7 +30,7 @@ def pressure_field(
     force = np.broadcast_to(_rounded(pressure), path.shape[:2])
     field = np.empty((len(path), size, size), dtype=np.float32)
     by_radius = np.argsort(radii.max(axis=1), kind="stable")
-    for some in np.split(by_radius, range(BLOCK, len(path), BLOCK)):
+    for some in np.split(by_radius, range(STROKES_AT_ONCE, len(path), STROKES_AT_ONCE)):
         field[some] = _press(path[some], radii[some], force[some], size)
     return field
 
@@ -71,12 +71,12 @@ def draw_strokes(
     return np.clip(field * np.float32(1.5) + np.float32(0.25), 0, 1)
 
 
-def paper_grain(chance: np.random.Generator, side: int = 256) -> Floats:
+def paper_grain(rng: np.random.Generator, side: int = 256) -> Floats:
     """Return the tooth of a sheet of paper, [side, side] in [0, 1], seamless when tiled.
 
     Noise, half of it as it is and half smoothed twice: fibres of one pixel on hills of three.
     """
-    fine = chance.random((side, side)).astype(np.float32)
+    fine = rng.random((side, side)).astype(np.float32)
     hills = fine
     for axis in (0, 1, 0, 1):
         hills = (np.roll(hills, 1, axis) + hills + np.roll(hills, -1, axis)) / np.float32(3)

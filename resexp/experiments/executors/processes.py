@@ -1,4 +1,4 @@
-"""Runs side by side on one machine: a process for each device, and one more for each of them that died.
+"""Worker processes on one machine: one for each device, and one more for each of them that died.
 
 A pipe leads to each process. Down it come tasks and the signal to stop; up it come progress and how a task
 ended. Where the pipe breaks the other end is gone: the driver has another process go on from the run's
@@ -29,10 +29,10 @@ from resexp.signals import SIGNALS, Stop
 from resexp.training.execution import Execution
 
 SPAWN = get_context("spawn")
-LOOK_EVERY_SECONDS = 0.2
+PIPE_POLL_SECONDS = 0.2
 
 
-class Task(NamedTuple):
+class RunTask(NamedTuple):
     """One run, as it is handed to a process."""
 
     job: Job
@@ -42,15 +42,15 @@ class Task(NamedTuple):
     execution: Execution
 
 
-def side_by_side(
+def in_processes(
     jobs: Sequence[Job], devices: Sequence[str], execution: Execution, *, stop: Stop, show: Dashboard
 ) -> list[Failure]:
     """Carry out the jobs, each on the first device that is free. devices: see `local`."""
     names = labels(jobs)
-    tasks = [Task(job, names[job.folder], as_loaded(job.data), execution) for job in jobs]
+    tasks = [RunTask(job, names[job.folder], as_loaded(job.data), execution) for job in jobs]
     crew = _Crew(tasks, devices[: len(tasks)], stop, show)
     try:
-        with stop.heeding():
+        with stop.polling():
             crew.work()
     finally:
         crew.dismiss()
@@ -60,7 +60,7 @@ def side_by_side(
 class _Crew:
     """The processes, what waits for them, and what they could not bring to an end."""
 
-    def __init__(self, tasks: Sequence[Task], devices: Sequence[str], stop: Stop, show: Dashboard) -> None:
+    def __init__(self, tasks: Sequence[RunTask], devices: Sequence[str], stop: Stop, show: Dashboard) -> None:
         self.failures: list[Failure] = []
         self._waiting, self._losses = deque(tasks), Counter[Path]()
         self._stop, self._show = stop, show
@@ -85,7 +85,7 @@ class _Crew:
         return [worker for worker in self._workers if worker.task]
 
     def _listen(self) -> None:
-        ready = wait([worker.pipe for worker in self._workers], LOOK_EVERY_SECONDS)
+        ready = wait([worker.pipe for worker in self._workers], PIPE_POLL_SECONDS)
         for worker in [worker for worker in self._workers if worker.pipe in ready]:
             try:
                 what, *content = worker.pipe.recv()
@@ -98,7 +98,7 @@ class _Crew:
                 worker.task = None
                 self._over(task, *content)
 
-    def _over(self, task: Task, failure: Failure | None) -> None:
+    def _over(self, task: RunTask, failure: Failure | None) -> None:
         if failure:
             self.failures.append(failure)
             for line in failure.lines:
@@ -127,18 +127,18 @@ class _Worker:
 
     def __init__(self, device: str) -> None:
         self.pipe, theirs = SPAWN.Pipe()
-        self.task: Task | None = None
+        self.task: RunTask | None = None
         self.device = device
         self.process = SPAWN.Process(target=_live, args=(theirs,))
         with _signals_held_back(), _environment("CUDA_VISIBLE_DEVICES", device):
             self.process.start()
         theirs.close()
 
-    def begin(self, task: Task) -> None:
+    def begin(self, task: RunTask) -> None:
         self.task = task
         self.send(task)
 
-    def send(self, message: Task | int | None) -> None:
+    def send(self, message: RunTask | int | None) -> None:
         with suppress(OSError):  # it has died, which is seen when its pipe is read
             self.pipe.send(message)
 
@@ -150,7 +150,7 @@ class _Worker:
 
 def _live(pipe: Connection) -> None:
     """The life of a process: one task after the other, until the pipe breaks."""
-    stop, tasks = Stop(), SimpleQueue[Task | None]()
+    stop, tasks = Stop(), SimpleQueue[RunTask | None]()
     threading.Thread(target=_receive, args=(pipe, tasks, stop), daemon=True).start()
     relay = Relay(lambda message: _send(pipe, message))
     while task := tasks.get():
@@ -159,11 +159,11 @@ def _live(pipe: Connection) -> None:
         _send(pipe, ("over", failure))
 
 
-def _receive(pipe: Connection, tasks: SimpleQueue[Task | None], stop: Stop) -> None:
+def _receive(pipe: Connection, tasks: SimpleQueue[RunTask | None], stop: Stop) -> None:
     try:
         while True:
             message = pipe.recv()
-            if isinstance(message, Task):
+            if isinstance(message, RunTask):
                 tasks.put(message)
             else:
                 stop.signal = message

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: a task each, for which Ray reserves its CPUs and its share of a GPU.
+"""The Ray executor: a task a run, for which Ray reserves its CPUs and its share of a GPU.
 
 Ray's tasks and one actor are all that is used. Ray starts a task again whose process or machine was lost, and
 the run goes on from its checkpoint; so the runs folder must lie on a disk that all machines share. The images
@@ -9,21 +9,23 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from resexp.config import RunSection
+from resexp.config import Config, RunSection
+from resexp.data.dataset import Dataset
 from resexp.data.splits import Splits, splits_of
 from resexp.errors import Exit, ResourceError
 from resexp.experiments.executors import LOST_WORKERS, Executor, Failure
-from resexp.experiments.executors.ray_actor import Board, reporting
+from resexp.experiments.executors.ray_actor import RayMailbox, reporting
 from resexp.experiments.executors.run_one import carry_out
 from resexp.experiments.plan import Job, labels
 from resexp.report.progress import Dashboard, pass_on
 from resexp.signals import SIGNALS, Stop
+from resexp.training.engine import rehearsed
 from resexp.training.execution import Execution, resolve, usable_cores
 from resexp.training.resume import versions
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 HERE = "local"
 """The address that starts Ray on this machine, for as long as the comparison takes."""
-LOOK_EVERY_SECONDS = 0.3
+RAY_POLL_SECONDS = 0.3
 
 
 @contextmanager
@@ -80,6 +82,14 @@ class _OnRay:
         except RayTaskError as error:
             raise error.cause from None
 
+    def rehearsed(self, execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+        import ray
+
+        if not execution.graphed:
+            return execution
+        there = _remote(rehearsed, **self._needs(execution.threads, execution.device))
+        return ray.get(there.remote(execution, list(kinds)))
+
     def carry_out(
         self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard
     ) -> list[Failure]:
@@ -87,7 +97,7 @@ class _OnRay:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = _remote(Board, num_cpus=0, scheduling_strategy=here).remote()
+        mailbox = _remote(RayMailbox, num_cpus=0, scheduling_strategy=here).remote()
         needs = self._needs(execution.threads, execution.device)
         train = _remote(_train, **needs, max_retries=LOST_WORKERS)
         # In a list Ray hands out the reference and not the images: a process fetches them once.
@@ -96,13 +106,13 @@ class _OnRay:
         running: dict[ObjectRef[Failure | None], Job] = {}
         for job in jobs:
             elsewhere = job._replace(folder=job.folder.resolve())
-            arguments = (elsewhere, names[job.folder], images[job.data], execution, versions(), board)
+            arguments = (elsewhere, names[job.folder], images[job.data], execution, versions(), mailbox)
             running[train.remote(*arguments)] = job
-        with stop.heeding():
+        with stop.polling():
             asked = False
             while running:
-                ended, _ = ray.wait(list(running), num_returns=len(running), timeout=LOOK_EVERY_SECONDS)
-                for message in ray.get(board.collect.remote(stop.signal)):
+                ended, _ = ray.wait(list(running), num_returns=len(running), timeout=RAY_POLL_SECONDS)
+                for message in ray.get(mailbox.collect.remote(stop.signal)):
                     begun.add(message[1])
                     pass_on(message, show)
                 if stop() and not asked:
@@ -156,13 +166,13 @@ def _train(
     images: list["ObjectRef[Splits]"],
     execution: Execution,
     wanted: dict[str, str],
-    board: Any,
+    mailbox: Any,
 ) -> Failure | None:
     """The task: one run, on a machine of the cluster."""
     if versions() != wanted:
         why = f"{job.folder}: {platform.node()} has {versions()}, where the comparison was begun {wanted}"
         return Failure(job.folder, Exit.RESOURCES, (f"{why}; install the same everywhere",))
-    with reporting(board) as (stop, relay):
+    with reporting(mailbox) as (stop, relay):
         if stop():
             return None
         return carry_out(job, label, partial(_fetch, images[0]), execution, stop=stop, show=relay)

@@ -1,4 +1,4 @@
-"""What Ray's workers and the driver tell each other. Knows no torch, so that its process is a small one."""
+"""The Ray actor: what workers and driver tell each other. Knows no torch, so that its process is small."""
 
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from resexp.signals import Stop
 POST_EVERY_SECONDS = 0.5
 
 
-class Board:
+class RayMailbox:
     """An actor beside the driver: progress of the runs one way, the signal to stop the other."""
 
     def __init__(self) -> None:
@@ -31,10 +31,10 @@ class Board:
 
 
 @contextmanager
-def reporting(board: Any) -> Iterator[tuple[Stop, Relay]]:
-    """Yield, in a worker, a stop that the board sets and a display that the board is told of, twice a second.
+def reporting(mailbox: Any) -> Iterator[tuple[Stop, Relay]]:
+    """Yield, in a worker, a stop that the mailbox sets and a display that tells it all, twice a second.
 
-    board: the actor's handle.
+    mailbox: the actor's handle.
     """
     stop, over, outbox = Stop(), threading.Event(), list[Message]()
 
@@ -42,7 +42,7 @@ def reporting(board: Any) -> Iterator[tuple[Stop, Relay]]:
         messages = _newest([outbox.pop(0) for _ in range(len(outbox))])
         with suppress(Exception):  # without its driver a task is ended by Ray, not by this
             # Waiting with ray.get would lend this task's CPUs to another one meanwhile.
-            stop.signal = board.post.remote(messages).future().result()
+            stop.signal = mailbox.post.remote(messages).future().result()
 
     def keep_posting() -> None:
         while not over.wait(POST_EVERY_SECONDS):

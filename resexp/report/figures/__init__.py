@@ -1,1 +1,1 @@
-"""Records as matplotlib figures: the only room that knows matplotlib."""
+"""Figures (matplotlib) from records."""

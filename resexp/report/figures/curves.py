@@ -1,4 +1,4 @@
-"""Training as pictures: loss and error over the steps, and both against depth. All arms in one panel."""
+"""Learning curves: loss and error over the steps, and both against depth. All arms in one panel."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,31 +6,31 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from resexp.report.figures.lines import DASHES, Line, draw, legend
+from resexp.report.figures.lines import DASHES, Line, draw_line, legend
 from resexp.report.figures.style import FONT_SIZE, SOFT, panel
 
 
 def loss_panel(
-    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, guess_loss: float
 ) -> Figure:
     """Draw the training loss (solid) and the test loss (dashed, dots where it was measured) over the steps.
 
-    chance: the loss of guessing, ln K, drawn as a dotted line.
+    guess_loss: the loss of guessing, ln K, drawn as a dotted line.
     """
     figure, axes = panel()
     _draw_all(axes, training, test, colours)
-    _dotted(axes, chance, "guessing")
+    _dotted(axes, guess_loss, "guessing")
     _finish(figure, axes, "step", "loss (nats)")
     return figure
 
 
 def error_panel(
-    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, chance: float
+    training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str], *, guess_error: float
 ) -> Figure:
     """Draw the training error (solid) and the test error (dashed) over the steps, in percent."""
     figure, axes = panel()
     _draw_all(axes, training, test, colours)
-    _dotted(axes, chance, "guessing")
+    _dotted(axes, guess_error, "guessing")
     _finish(figure, axes, "step", "error (%)")
     return figure
 
@@ -66,9 +66,11 @@ def depth_panel(
 
 def _draw_all(axes: Axes, training: Sequence[Line], test: Sequence[Line], colours: Mapping[str, str]) -> None:
     for line in training:
-        draw(axes, line, colours[line.arm], marker=_marker(line.arm, colours) if len(line.x) < 12 else None)
+        draw_line(
+            axes, line, colours[line.arm], marker=_marker(line.arm, colours) if len(line.x) < 12 else None
+        )
     for line in test:
-        draw(axes, line, colours[line.arm], dashed=True, marker=_marker(line.arm, colours))
+        draw_line(axes, line, colours[line.arm], dashed=True, marker=_marker(line.arm, colours))
     for label, style in (("training", "-"), ("test", DASHES)):
         axes.plot([], [], color=SOFT, linewidth=1.2, linestyle=style, label=label)
 

@@ -1,4 +1,4 @@
-"""The way of the gradient through the nets, all arms together: frames over the probed steps, heat maps.
+"""Gradient curves: the gradient by layer, all arms together, as frames over the probed steps and heat maps.
 
 Sizes are relative: dE/dx at an output over dE/dx at the last block's output. A line's left end is then T.
 """
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resexp.report.figures.lines import Floats, Line, draw, legend
+from resexp.report.figures.lines import Float64s, Line, draw_line, legend
 from resexp.report.figures.style import FONT_SIZE, INK, LINE, SOFT, panel
 from resexp.report.formatting import power
 
@@ -34,7 +34,7 @@ def frames_panel(frames: Mapping[int, Sequence[Line]], colours: Mapping[str, str
     for index, (step, lines) in enumerate(frames.items()):
         before = set(axes.get_children())
         for line in lines:
-            draw(axes, _raised(line, floor), colours[line.arm])
+            draw_line(axes, _raised(line, floor), colours[line.arm])
             gone = line.low <= 0
             axes.plot(line.x[gone], np.full(gone.sum(), floor), "v", color=colours[line.arm], markersize=4)
         for artist in set(axes.get_children()) - before:
@@ -59,7 +59,7 @@ def frames_panel(frames: Mapping[int, Sequence[Line]], colours: Mapping[str, str
     return figure
 
 
-def heat_panel(layers: Floats, steps: Sequence[int], decades: Floats, *, limit: float) -> Figure:
+def heat_panel(layers: Float64s, steps: Sequence[int], decades: Float64s, *, limit: float) -> Figure:
     """Draw one arm's profile over all probed steps. decades: log10 of the size, float64 [layers, steps].
 
     limit: the colours' range in decades to both sides of 1, the same for all arms that are set side by side.
@@ -91,7 +91,7 @@ def responses_panel(lines: Sequence[Line], colours: Mapping[str, str]) -> Figure
     """Draw the standard deviation of each block's response against its layer (He et al. 2015, Fig. 7)."""
     figure, axes = panel()
     for line in lines:
-        draw(axes, line, colours[line.arm])
+        draw_line(axes, line, colours[line.arm])
     positive = np.concatenate([line.low for line in lines])
     positive = positive[positive > 0]
     if len(positive) and positive.max() / positive.min() > 100:
@@ -108,7 +108,7 @@ def responses_panel(lines: Sequence[Line], colours: Mapping[str, str]) -> Figure
     return figure
 
 
-def _decades(values: Sequence[Floats]) -> tuple[float, float]:
+def _decades(values: Sequence[Float64s]) -> tuple[float, float]:
     """The range of the axis, in whole decades that hold all that is above 0 and MIN_DECADES around 1."""
     flat = np.concatenate([*values, [1.0]])
     logs = np.log10(flat[flat > 0])
@@ -123,7 +123,7 @@ def _raised(line: Line, floor: float) -> Line:
     return replace(line, middle=middle, low=low, high=high)
 
 
-def _layer_ticks(axes: Axes, layers: Floats) -> None:
+def _layer_ticks(axes: Axes, layers: Float64s) -> None:
     every = max(1, round(len(layers) / 6))
     axes.set_yticks(range(0, len(layers), every), [f"{layer:g}" for layer in layers[::every]])
     axes.tick_params(colors=SOFT, labelcolor=INK)

@@ -1,11 +1,11 @@
-"""The gradient against depth: a grid of nets at initialisation, and one net at one step of its training.
+"""The gradient grid: gradient against depth, for nets at initialisation and one net at a step.
 
 Sizes are relative to the last block's output, so that the left end of a line is T. An exact zero has no
 logarithm: it is an underflow, and is marked at the foot of the axis instead of being left out.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +15,12 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from resexp.report.figures.gradient_curves import heat_panel
+from resexp.records.jsonl import Row
+from resexp.report.figures.gradient_curves import MIN_DECADES, heat_panel
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress
 from resexp.report.formatting import power
 
-Row = Mapping[str, Any]
-MARKERS = {"plain": "o", "residual": "s"}
-MIN_DECADES = 1.5
-"""Shown to both sides of 1, so that the scatter of a healthy gradient is not blown up."""
+KIND_MARKERS = {"plain": "o", "residual": "s"}
 HEAT_DECADES = 6.0
 """Colours span 10^-6 to 10^6 in every run's own picture, so that pictures of different runs compare."""
 SHOWN = ("norm", "init", "activation")
@@ -148,7 +146,7 @@ def _draw(axes: Axes, points: Sequence[Point], kind: str) -> None:
     known = [(point.layer, *point.sizes) for point in points if point.sizes is not None]
     if known:
         layers, middle, low, high = zip(*known, strict=True)
-        marker = MARKERS[kind] if len(points) <= 12 else None
+        marker = KIND_MARKERS[kind] if len(points) <= 12 else None
         axes.plot(layers, middle, color=colour, linewidth=1.6, marker=marker, markersize=3.5)
         axes.fill_between(layers, low, high, color=colour, alpha=0.2, linewidth=0)
     gone = [point.layer for point in points if point.underflows]
@@ -177,7 +175,7 @@ def _handles(rows: Sequence[Row]) -> list[Line2D | Patch]:
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
     num_seeds = max(len(row["seeds"]) for row in rows)
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=KIND_COLOURS[kind], marker=MARKERS[kind], markersize=3.5, label=kind)
+        Line2D([], [], color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind], markersize=3.5, label=kind)
         for kind in kinds
     ]
     if num_seeds > 1:

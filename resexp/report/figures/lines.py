@@ -1,4 +1,4 @@
-"""Records of several seeds as one line with a band: what a panel draws.
+"""Lines with bands: records of several seeds as what a panel draws.
 
 A band is the range of the seeds, lowest to highest, not an interval: pictures show what there was, and what
 may be concluded from it is said in the verdicts.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from resexp.report.comparison_data import Curve
 from resexp.report.figures.style import FONT_SIZE, INK
 
-Floats = NDArray[np.float64]
+Float64s = NDArray[np.float64]
 DASHES = (0, (4, 2))
 
 
@@ -30,10 +30,10 @@ class Line:
 
     arm: str
     label: str
-    x: Floats
-    middle: Floats
-    low: Floats
-    high: Floats
+    x: Float64s
+    middle: Float64s
+    low: Float64s
+    high: Float64s
     n: int
     singly: bool = False
 
@@ -60,7 +60,9 @@ def line(
     return Line(arm, label, x, middle, values.min(axis=0), values.max(axis=0), len(curves), singly)
 
 
-def draw(axes: Axes, line: Line, colour: str, *, dashed: bool = False, marker: str | None = None) -> None:
+def draw_line(
+    axes: Axes, line: Line, colour: str, *, dashed: bool = False, marker: str | None = None
+) -> None:
     """Draw one line, and its band if there is more than one seed."""
     style = DASHES if dashed or line.singly else "-"
     width = 0.9 if line.singly else 1.6

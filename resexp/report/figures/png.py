@@ -1,4 +1,4 @@
-"""A figure as pixels: PNG for a file, an array for TensorBoard."""
+"""PNG and pixels: a figure for a file, or as an array for TensorBoard."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours that colour-blind readers can tell apart, fonts, light axes.
+"""Figure style: colours that colour-blind readers can tell apart, fonts, light axes.
 
 Figures are made with matplotlib's objects alone, without pyplot: nothing global, nothing to close.
 """
@@ -14,24 +14,24 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from resexp.config.yaml_nodes import shown
+from resexp.config.yaml_nodes import one_line
 
-Drawing = TypeVar("Drawing")
+Drawn = TypeVar("Drawn")
 
-PLAIN = "#d55e00"
-RESIDUAL = "#0072b2"
-KIND_COLOURS: dict[str, str] = {"plain": PLAIN, "residual": RESIDUAL}
+PLAIN_COLOUR = "#d55e00"
+RESIDUAL_COLOUR = "#0072b2"
+KIND_COLOURS: dict[str, str] = {"plain": PLAIN_COLOUR, "residual": RESIDUAL_COLOUR}
 OTHER_COLOURS = ("#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """For the third arm and on; all from Okabe and Ito's palette."""
 INK = "#1d1c1a"
 SOFT = "#5f5b53"
 LINE = "#ddd8cc"
-WIDTH = 3.8
+PANEL_WIDTH = 3.8
 """Inches: one panel fits a phone at the size of the text around it; pages put panels side by side."""
 FONT_SIZE = 9.0
 
 
-def panel(width: float = WIDTH, height: float = 2.9) -> tuple[Figure, Axes]:
+def panel(width: float = PANEL_WIDTH, height: float = 2.9) -> tuple[Figure, Axes]:
     """Return an empty figure of one panel, in inches, with light axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
@@ -84,7 +84,7 @@ def as_written(figure: Figure) -> Iterator[None]:
     """
     for text in _texts(figure):
         text.set_parse_math(False)
-        text.set_text("\n".join(shown(line, limit=1000) for line in text.get_text().split("\n")))
+        text.set_text("\n".join(one_line(line, limit=1000) for line in text.get_text().split("\n")))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         yield
@@ -98,11 +98,13 @@ def _texts(artist: Artist) -> Iterator[Text]:
             yield from [child] if isinstance(child, Text) else _texts(child)
 
 
-def drawn(draw: Callable[[], Drawing], what: str, say: Callable[[str], None]) -> Drawing | None:
+def attempt_drawing(draw: Callable[[], Drawn], what: str, say: Callable[[str], None]) -> Drawn | None:
     """Return what `draw` returns, or None where it cannot: that costs a line and the picture, never a run."""
     try:
         return draw()
     except Exception as error:
         why = str(error).partition("\n")[0]
-        say(shown(f"{what} could not be drawn, all else goes on: {type(error).__name__}: {why}", limit=500))
+        say(
+            one_line(f"{what} could not be drawn, all else goes on: {type(error).__name__}: {why}", limit=500)
+        )
         return None

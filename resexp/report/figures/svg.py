@@ -1,4 +1,4 @@
-"""A figure as SVG inside a page: its text is the page's, its colours follow light and dark."""
+"""SVG: a figure inside a page; its text is the page's, its colours follow light and dark."""
 
 import hashlib
 import re
@@ -10,21 +10,29 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
-from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN, RESIDUAL, SOFT, as_written
+from resexp.report.figures.style import (
+    INK,
+    LINE,
+    OTHER_COLOURS,
+    PLAIN_COLOUR,
+    RESIDUAL_COLOUR,
+    SOFT,
+    as_written,
+)
 from resexp.report.html import escape
 
 THEME = {
     INK: "currentColor",
     SOFT: "var(--soft)",
     LINE: "var(--line)",
-    PLAIN: "var(--plain)",
-    RESIDUAL: "var(--residual)",
+    PLAIN_COLOUR: "var(--plain)",
+    RESIDUAL_COLOUR: "var(--residual)",
     OTHER_COLOURS[0]: "var(--third)",
     OTHER_COLOURS[1]: "var(--fourth)",
 }
 """Colours of a figure and what they become in a page, whose style sheet knows the reader's setting."""
 # Text stays text, in the page's font; ids come from the content, so that equal records give equal pages.
-SETTINGS: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "resexp"}
+SVG_SETTINGS: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "resexp"}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
@@ -37,7 +45,7 @@ def to_svg(figure: Figure, description: str) -> str:
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set(facecolor="none", edgecolor="none")
-    with matplotlib.rc_context(SETTINGS), as_written(figure):
+    with matplotlib.rc_context(SVG_SETTINGS), as_written(figure):
         # As savefig does it, which draws everything once more for the layout alone.
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)

@@ -1,1 +1,1 @@
-"""Several ranks that train one net: torchrun, DistributedDataParallel."""
+"""Distributed data-parallel training: several ranks, one net."""

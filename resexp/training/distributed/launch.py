@@ -1,4 +1,4 @@
-"""One command, several ranks: torchrun's agent starts them, waits for them, ends them."""
+"""Launching ranks: torchrun's agent starts them, waits for them, ends them."""
 
 import logging
 import os

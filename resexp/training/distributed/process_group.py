@@ -1,4 +1,4 @@
-"""Several ranks that train one net: torch's process group, and all that they say to each other.
+"""The process group: ranks that train one net, how they join, what they say to each other, how they part.
 
 Every method is called by all ranks at the same place, or by none. With one rank each is the identity.
 """
@@ -23,7 +23,7 @@ from torch.distributed import Store, rendezvous  # pyright: ignore[reportPrivate
 from resexp.data.batches import Draw
 from resexp.errors import Exit, Interrupted, ResourceError, Terminated
 from resexp.signals import SIGNALS, Stop
-from resexp.training.distributed.rank import Place
+from resexp.training.distributed.rank import Rank
 from resexp.training.step import Readings
 
 CPU = torch.device("cpu")
@@ -36,31 +36,31 @@ WATCH_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Group:
-    """The ranks as seen from the one at `place`."""
+    """The ranks as seen from the one that is `here`."""
 
-    place: Place
+    here: Rank
 
-    def slice(self, chance: Draw) -> Draw:
+    def slice(self, batch_spec: Draw) -> Draw:
         """Return this rank's part of a draw: the parts, in the order of their ranks, are the whole draw."""
-        return Draw(*(table.chunk(self.place.size)[self.place.rank] for table in chance))
+        return Draw(*(table.chunk(self.here.size)[self.here.rank] for table in batch_spec))
 
-    def across(self, net: Forward) -> Forward:
+    def wrap_ddp(self, net: Forward) -> Forward:
         """Return the net whose backward pass leaves the mean of all ranks' gradients in the parameters."""
-        if self.place.size == 1:
+        if self.here.size == 1:
             return net
         assert isinstance(net, nn.Module)  # a compiled one is, whatever torch.compile's type says
         return nn.parallel.DistributedDataParallel(net)
 
-    def rehearse(self, forward: Forward, net: nn.Module, batch: Sequence[int]) -> None:
-        """Let `across` learn in which order gradients arrive; nothing in `net` changes.
+    def settle_buckets(self, forward: Forward, net: nn.Module, batch: Sequence[int]) -> None:
+        """Let `wrap_ddp` learn in which order gradients arrive; nothing in `net` changes.
 
         From then on it sums them in another arrangement. Were that to happen after the first step, a run that
         is resumed would differ from one that is not, in the last bits, with three ranks or more.
         """
-        if self.place.size == 1:
+        if self.here.size == 1:
             return
         num, *shape = batch
-        images = torch.zeros(num // self.place.size, *shape, device=next(net.parameters()).device)
+        images = torch.zeros(num // self.here.size, *shape, device=next(net.parameters()).device)
         buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
         for _ in range(2):  # it rearranges at the second
             forward(images.contiguous(memory_format=torch.channels_last)).sum().backward()
@@ -68,15 +68,15 @@ class Group:
         for name, buffer in net.named_buffers():
             buffer.copy_(buffers[name])
 
-    def share(self, value: Any = None) -> Any:
+    def broadcast(self, value: Any = None) -> Any:
         """Return rank 0's value on every rank; there its tensors lie on the CPU."""
-        if self.place.size == 1:
+        if self.here.size == 1:
             return value
         parcel = io.BytesIO()
         torch.save(value, parcel)
         box = [parcel.getvalue()]
         distributed.broadcast_object_list(box, src=0, device=CPU)
-        if self.place.rank == 0:
+        if self.here.rank == 0:
             return value
         return torch.load(io.BytesIO(box[0]), map_location=CPU, weights_only=False)  # from our own rank 0
 
@@ -86,18 +86,18 @@ class Group:
         Gathered and added here: a sum made on the way depends on how many steps are reduced together, and so
         on interruptions.
         """
-        if self.place.size == 1:
+        if self.here.size == 1:
             return readings
-        losses = [torch.empty_like(readings.loss) for _ in range(self.place.size)]
+        losses = [torch.empty_like(readings.loss) for _ in range(self.here.size)]
         distributed.all_gather(losses, readings.loss)
         return readings._replace(loss=torch.stack(losses).double().mean(0).float())
 
-    def heed(self, stop: Stop) -> Callable[[], bool]:
+    def stop_on_any_rank(self, stop: Stop) -> Callable[[], bool]:
         """Return the question, asked after each step, whether any rank was told to stop.
 
         It also finds, within a step, that a rank is gone, while a GPU would wait for it much longer.
         """
-        if self.place.size == 1:
+        if self.here.size == 1:
             return stop
 
         def asked() -> bool:
@@ -109,7 +109,7 @@ class Group:
         return asked
 
     @contextmanager
-    def leading(self) -> Iterator[None]:
+    def end_workers(self) -> Iterator[None]:
         """On rank 0, around all steps: tell the others, at an end between steps, how they shall end.
 
         At any other end this process's connections close, and that tells them.
@@ -117,9 +117,9 @@ class Group:
         try:
             yield
         except (Interrupted, Terminated) as end:
-            self.share(-end.code)
+            self.broadcast(-end.code)
             raise
-        self.share(-Exit.DONE)
+        self.broadcast(-Exit.DONE)
 
 
 def synchronised(net: nn.Module) -> nn.Module:
@@ -136,15 +136,15 @@ def synchronised(net: nn.Module) -> nn.Module:
     return twin
 
 
-ALONE = Group(Place())
+ALONE = Group(Rank())
 
 
-class Unsaid(ResourceError):  # noqa: N818 not what went wrong
+class AlreadyReported(ResourceError):  # noqa: N818 not what went wrong
     """This rank ends because another one did, which has said why."""
 
 
 @contextmanager
-def joined(here: Place, label: str = "") -> Iterator[Group]:
+def joined(here: Rank, label: str = "") -> Iterator[Group]:
     """Join the other ranks, for the block; `label` is what rank 0 calls the run.
 
     Raises, where another rank is gone, ResourceError (exit 6) on the first rank that fails, and Unsaid on the
@@ -157,7 +157,7 @@ def joined(here: Place, label: str = "") -> Iterator[Group]:
         store, group = _join(here)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     try:
-        label = group.share(label)
+        label = group.broadcast(label)
         yield group
     except (Interrupted, Terminated):
         raise
@@ -166,7 +166,7 @@ def joined(here: Place, label: str = "") -> Iterator[Group]:
         # How this rank ends is settled; torchrun, which has seen the other one end, would end it otherwise.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if not first:
-            raise Unsaid from error
+            raise AlreadyReported from error
         if not _lost(error):
             raise
         why = re.sub(r"^(\[[^]]*\] )+|\. .*$", "", str(error).strip().splitlines()[0])
@@ -177,7 +177,7 @@ def joined(here: Place, label: str = "") -> Iterator[Group]:
     distributed.destroy_process_group()
 
 
-def _join(here: Place) -> tuple[Store, Group]:
+def _join(here: Rank) -> tuple[Store, Group]:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(here.local_rank % torch.cuda.device_count())

@@ -1,10 +1,10 @@
-"""Which of several ranks this process is: torchrun tells each by its environment."""
+"""Rank and world size: torchrun tells each process by its environment."""
 
 import os
 from typing import NamedTuple
 
 
-class Place(NamedTuple):
+class Rank(NamedTuple):
     """One process of a training that may have several, each with a device of its own."""
 
     rank: int = 0
@@ -16,11 +16,11 @@ class Place(NamedTuple):
     """ranks on this machine"""
 
 
-ALONE = Place()
+ONE_RANK = Rank()
 
 
-def place() -> Place:
+def this_rank() -> Rank:
     """Return this process's place, ALONE where no torchrun has started it."""
     words = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     found = [os.environ.get(word, "") for word in words]
-    return Place(*map(int, found)) if all(word.isdecimal() for word in found) else ALONE
+    return Rank(*map(int, found)) if all(word.isdecimal() for word in found) else ONE_RANK

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from resexp.claims.small_training import Progress, drawings, side_by_side, train
+from resexp.claims.small_training import OnProgress, drawings, in_threads, train_briefly
 from resexp.training.execution import usable_cores
 
 MODEL = {"depth": 8, "width": 4}
@@ -14,11 +14,11 @@ def test_nets_side_by_side_are_bit_equal_to_nets_one_after_the_other():
     images = drawings().train
     images = images._replace(images=images.images[:64], labels=images.labels[:64])
 
-    def trained(seed: int, progress: Progress) -> torch.Tensor:
-        return train(images, MODEL, OPTIM, seed=seed, progress=progress).loss
+    def trained(seed: int, progress: OnProgress) -> torch.Tensor:
+        return train_briefly(images, MODEL, OPTIM, seed=seed, progress=progress).loss
 
     told: list[float] = []
-    together = side_by_side([lambda p, seed=seed: trained(seed, p) for seed in range(4)], told.append)
+    together = in_threads([lambda p, seed=seed: trained(seed, p) for seed in range(4)], told.append)
     alone = [trained(seed, lambda part: None) for seed in range(4)]
     assert all(torch.equal(a, b) for a, b in zip(together, alone, strict=True))
     assert told == sorted(told)
@@ -26,21 +26,21 @@ def test_nets_side_by_side_are_bit_equal_to_nets_one_after_the_other():
 
 
 def test_an_error_ends_the_others_at_their_next_word():
-    def endless(progress: Progress) -> None:
+    def endless(progress: OnProgress) -> None:
         while True:
             progress(0.5)
 
-    def failing(progress: Progress) -> None:
+    def failing(progress: OnProgress) -> None:
         raise RuntimeError("this one")
 
     # As many endless ones as leave a core for the failing one.
     pieces = [*[endless] * (usable_cores() - 1), failing, endless]
     with pytest.raises(RuntimeError, match="this one"):
-        side_by_side(pieces, lambda part: None)
+        in_threads(pieces, lambda part: None)
 
 
 def test_final_loss_is_the_mean_over_the_last_tenth_of_the_steps():
     images = drawings().train
     images = images._replace(images=images.images[:64], labels=images.labels[:64])
-    net = train(images, MODEL, OPTIM | {"steps": 20}, seed=0)
+    net = train_briefly(images, MODEL, OPTIM | {"steps": 20}, seed=0)
     assert net.final_loss == pytest.approx(float(net.loss[-2:].sum()) / 2)

@@ -53,10 +53,10 @@ def test_losses_and_norms_are_those_of_a_loop_written_out(tmp_path: Path, splits
     net = build(seed=0, num_classes=4, **config.model.model_dump())
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for row in record:
-        chance = draw(
+        batch_spec = draw(
             derive(0, "batches"), row["step"], num_images=64, batch_size=8, augment=config.data.augment
         )
-        batch = render(splits.train, chance)
+        batch = render(splits.train, batch_spec)
         loss = F.cross_entropy(net(batch.images), batch.labels)
         parameters = dict(net.named_parameters())
         gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))

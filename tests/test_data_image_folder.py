@@ -304,7 +304,7 @@ def test_progress_goes_from_nothing_to_all_where_there_are_many_files(root: Path
     image_folder.load(root, progress=seen.append)
     assert seen == [], "not worth a bar"
     source = root / "train" / "cat" / "train0.png"
-    for k in range(2 * image_folder.CHUNK):
+    for k in range(2 * image_folder.CHUNK_FILES):
         os.link(source, root / "train" / "cat" / f"x{k}.png")
     image_folder.load(root, progress=seen.append)
     assert seen == sorted(seen)

@@ -13,12 +13,12 @@ import pytest
 import yaml
 
 from resexp.config.tree import MAX_BYTES, find, from_plain, overlay, plain, put, read_file
-from resexp.config.yaml_nodes import MAX_DEPTH, MAX_VALUES, Place, dump, parse, shown
+from resexp.config.yaml_nodes import MAX_DEPTH, MAX_VALUES, Location, dump, one_line, parse
 
 
 def read(text: str):
     """Return (tree as JSON's types, problems as lines) of a YAML text called x.yaml."""
-    reading = parse(text, lambda mark: Place("x.yaml", mark.line + 1, mark.column + 1))
+    reading = parse(text, lambda mark: Location("x.yaml", mark.line + 1, mark.column + 1))
     return plain(reading.tree), [str(problem) for problem in reading.problems]
 
 
@@ -68,9 +68,9 @@ def test_sane_yaml_reads_as_pyyaml_reads_it():
 
 def test_every_value_and_key_knows_its_line_and_column():
     text = "é: 1\nb:\n    cc: [x,   y]\n"
-    tree = parse(text, lambda mark: Place("x", mark.line + 1, mark.column + 1)).tree
+    tree = parse(text, lambda mark: Location("x", mark.line + 1, mark.column + 1)).tree
     values = {path: find(tree, path) for path in [("é",), ("b",), ("b", "cc"), ("b", "cc", 1)]}
-    assert [str(node.place) for node in values.values() if node] == ["x:1:4", "x:3:5", "x:3:9", "x:3:15"]
+    assert [str(node.location) for node in values.values() if node] == ["x:1:4", "x:3:5", "x:3:9", "x:3:15"]
     assert [str(node.key) for node in values.values() if node] == ["x:1:1", "x:2:1", "x:3:5", "x:3:15"]
 
 
@@ -238,12 +238,12 @@ def test_a_set_that_cannot_be_names_the_command_line(text):
 
 def test_overlay_merges_sections_and_replaces_everything_else():
     below, above = {"a": {"b": 1, "c": [1, 2]}, "d": {"e": 1}}, {"a": {"c": [3]}, "d": 5, "f": 6}
-    merged = overlay(from_plain(below), from_plain(above, Place("above")))
+    merged = overlay(from_plain(below), from_plain(above, Location("above")))
     assert plain(merged) == {"a": {"b": 1, "c": [3]}, "d": 5, "f": 6}
     c, b = find(merged, ("a", "c")), find(merged, ("a", "b"))
     assert c is not None
     assert b is not None
-    assert (c.place.source, b.place.source) == ("above", "defaults")
+    assert (c.location.source, b.location.source) == ("above", "defaults")
 
 
 def awkward_text(rng: random.Random) -> str:
@@ -287,9 +287,9 @@ def test_what_is_dumped_reads_back_equal_here_and_in_any_yaml():
 
 
 def test_shown_text_is_one_line_of_bounded_length():
-    assert shown("a\nb\x1b\u2028\ud800") == r"a\nb\x1b\u2028\ud800"
-    assert shown("x" * 10_000, limit=30) == "x" * 27 + "..."
-    assert shown("x" * 30, limit=30) == "x" * 30
+    assert one_line("a\nb\x1b\u2028\ud800") == r"a\nb\x1b\u2028\ud800"
+    assert one_line("x" * 10_000, limit=30) == "x" * 27 + "..."
+    assert one_line("x" * 30, limit=30) == "x" * 30
 
 
 @pytest.mark.parametrize("text", ["/my data #2/x", "#1", "a # b # c", "a#b", "/a: #b", "x\t#y"])

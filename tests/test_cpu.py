@@ -9,7 +9,7 @@ import torch
 from conftest import tiny_config
 
 from resexp.data.splits import Splits
-from resexp.training.cpu import Flushed
+from resexp.training.cpu import DenormalsFlushed
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
 
@@ -62,4 +62,4 @@ def test_training_that_follows_a_probe_flushes_in_all_threads(splits: Splits) ->
 
 def test_what_goes_wrong_there_is_told_here() -> None:
     with pytest.raises(ZeroDivisionError):
-        Flushed(1)(lambda: 1 / 0)
+        DenormalsFlushed(1)(lambda: 1 / 0)

@@ -4,22 +4,23 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.words import NETS, measured
 from resexp.analysis.gradient_ratio import slope
-from resexp.analysis.mean_field import layer_factor
+from resexp.analysis.mean_field import layer_factor, predict
 from resexp.cli import app
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import RunFolderError, UsageError
-from resexp.experiments.init_gradients import gradients, grid
+from resexp.experiments.init_gradients import grid, measure_gradients
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import fold, unfold
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
-from resexp.report.terminal import gradients_table, notes
+from resexp.report.terminal import gradients_notes, gradients_table
 from tests.conftest import make_splits
 
 WIDTH, LAYERS = 64, 16
@@ -106,7 +107,7 @@ def tiny_cells(**model: object) -> list[Config]:
 
 @pytest.fixture(scope="module")
 def document(splits: Splits) -> dict:
-    return gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4)
+    return measure_gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4)
 
 
 def test_rows_say_what_was_measured(document: dict) -> None:
@@ -123,19 +124,19 @@ def test_rows_say_what_was_measured(document: dict) -> None:
 
 
 def test_the_same_question_gives_the_same_bytes(document: dict, splits: Splits) -> None:
-    assert gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4) == document
+    assert measure_gradients(tiny_cells(norm="none", init="default"), 3, splits, num_images=4) == document
 
 
 def test_depth_110_sigmoid_is_reported_as_below_float32() -> None:
     axes = {"norm": "none", "init": "default", "activation": "sigmoid", "depth": 110}
     splits = make_splits(num_train=4, num_test=4)
-    found = gradients(tiny_cells(**axes)[:1], 2, splits, num_images=2)
+    found = measure_gradients(tiny_cells(**axes)[:1], 2, splits, num_images=2)
     (row,) = found["rows"]
     assert row["below_float32"]
     assert row["underflows"] == 0
     assert row["verdict"] == "vanishing"
     assert -100 < math.log10(row["ratio"]) < -85
-    assert any("underflow" in note for note in notes(found))
+    assert any("underflow" in note for note in gradients_notes(found))
 
 
 def test_an_exact_zero_is_an_underflow_in_words_table_and_picture(document: dict) -> None:
@@ -217,3 +218,16 @@ def test_the_command_leaves_a_table_a_figure_and_a_manifest(
 def test_an_axis_that_would_say_nothing_is_refused(sets: list[str], vary: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         grid(None, sets, vary)
+
+
+def test_the_predicted_factor_inside_the_stages_is_fitted_as_the_measured_one(splits: Splits) -> None:
+    """Least squares with an intercept each stage, by numpy, on theory's profile: an endless stage has 1."""
+    model = {"kind": "plain", "depth": 20, "norm": "none", "activation": "tanh", "init": "xavier"}
+    config = Config.model_validate({"data": {"name": "crayons"}, "model": {**model, "width": 4}})
+    (row,) = measure_gradients([config], 1, splits, num_images=2)["rows"]
+    layers, logs = np.array(predict(**model, width=4).profile).T
+    stages = np.array([1, 1, 1, 1, 2, 2, 2, 3, 3, 3])  # the stem's output stands at the head of the first
+    dummies = stages[:, None] == np.arange(1, 4)
+    (per_layer, *_), *_ = np.linalg.lstsq(np.column_stack([layers, dummies]), logs)
+    assert row["stage_predicted"] == pytest.approx(10**-per_layer)
+    assert row["stage_predicted"] < 0.95

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
@@ -21,7 +22,7 @@ from resexp.report.figures.style import panel
 from resexp.report.figures.svg import to_svg
 from resexp.tensorboard import writer
 from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
-from resexp.tensorboard.writer import Board
+from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
 from tests.conftest import tiny_config
 
@@ -121,7 +122,7 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
     pictures = {}
     for name, drawn in (("healthy", Run(folder).profile), ("underflow", rows)):
         (tmp_path / name).mkdir()
-        board = Board(tmp_path / name, CONFIG, [], data="crayons (drawn)", purge_step=0)
+        board = TensorBoardWriter(tmp_path / name, CONFIG, [], data="crayons (drawn)", purge_step=0)
         for row in drawn:
             board.profile(row)
         board.close()
@@ -136,14 +137,18 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: Path) -> None:
     record = Run(folder)
-    board = Board(tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0)
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0
+    )
     for row in record.metrics:
         board.row(row)
     for row in record.profile:
         board.profile(row)
     board.close()
     (tmp_path / "profile.jsonl").write_bytes((folder / "profile.jsonl").read_bytes())
-    board = Board(tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8)
+    board = TensorBoardWriter(
+        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8
+    )
     for row in (row for row in record.metrics if row["step"] >= 8):
         board.row(row)
     for row in (row for row in record.profile if row["step"] >= 8):
@@ -157,6 +162,15 @@ def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: P
     assert len(events.Images("profile/size")) == len(record.profile)
 
 
+def test_a_row_is_one_event(folder: Path) -> None:
+    """Each event costs a checksum made in Python, and a step's row has a number a layer."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
+    record = Run(folder)
+    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start
+
+
 @pytest.mark.parametrize("name", ["a$b_$c", "$", "\x1b[31mred\n\x07", "猫\u202e", "{}\\frac{"])
 def test_a_name_is_drawn_letter_for_letter_and_commands_nothing(
     name: str, folder: Path, tmp_path: Path
@@ -164,7 +178,7 @@ def test_a_name_is_drawn_letter_for_letter_and_commands_nothing(
     said = list[str]()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        board = Board(tmp_path, CONFIG, [], data=f"folder {name}", purge_step=0, say=said.append)
+        board = TensorBoardWriter(tmp_path, CONFIG, [], data=f"folder {name}", purge_step=0, say=said.append)
         for row in Run(folder).profile:
             board.profile(row)
         board.close()
