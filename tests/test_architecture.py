@@ -95,6 +95,7 @@ NO_DOCUMENTS = {
     "cli/runs.py": {"check"},  # what `verify` has just found
     "experiments/dry_run.py": {"cell"},  # the forecast: shown, never recorded
     "report/terminal.py": {"cell", "document", "execution"},  # the forecast
+    "report/first_screen.py": {"amounts"},
     "report/foreign_svg.py": {"e", "targets"},
     "report/formatting.py": {"measurement"},  # of a claim, which has a schema of its own
     "report/sentences.py": {"FATES", "of"},
@@ -105,6 +106,16 @@ NO_DOCUMENTS = {
     "training/checkpoint.py": {"state"},  # tensors and what belongs to them, no JSON
     "training/cuda_graph.py": {"optimizer.param_groups[0]"},
     "training/engine.py": {"optimizer.state[parameter]", "state", "state[parameter]"},
+    # Lines of the record, which stay or go whole, as the bytes they are; and the checkpoint.
+    "training/extend.py": {
+        "row",
+        "state",
+        "journal",
+        "journal['marks']",
+        "journal['marks']['metrics']",
+        "journal['marks']['profile']",
+        "journal['best']",
+    },
     "training/metrics.py": {"scores", "state", "state['marks']"},
     "training/resume.py": {"state"},
     "training/step.py": {"self._optimizer.param_groups[0]"},

@@ -478,6 +478,15 @@ def test_digest_covers_every_key_but_the_name():
     assert config.digest() not in digests
 
 
+def test_keys_that_came_later_leave_the_digest_of_what_began_before_them() -> None:
+    # As the first version of the schema had it, which knew neither data.test nor data.test_split.
+    first = "e6d6473b5324d73db2c3ac2617083534ba164e031683bcaa6ee5ae8515705375"
+    assert Config().digest() == first
+    folder = load(None, ["data.name=folder"])
+    for text in ("data.test=val", "data.test_split=0.2"):
+        assert load(None, ["data.name=folder", text]).digest() != folder.digest()
+
+
 CHANGES = [
     "seed=1", "data.name=folder", "data.root=x", "data.validation=1", "data.normalize=pixel_mean",
     "data.augment=false", "data.pad=after", "model.kind=plain", "model.depth=20", "model.width=8",

@@ -31,7 +31,7 @@ def planned(tmp_path: Path) -> Planned:
     (tmp_path / "c.yaml").write_text(write(tiny_config(data=data, **short)))
 
     def plan(*arms: str, sets: tuple[str, ...] = ()) -> Plan:
-        splits._splits.cache_clear()  # as in another process
+        splits._loaded.clear()  # as in another process
         return make_plan(
             arms,
             runs_dir=tmp_path / "runs",

@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from resexp.data.splits import Splits
 from resexp.records.run import Run
+from resexp.report.figures.style import panel
+from resexp.report.figures.svg import to_svg
+from resexp.tensorboard import writer
 from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
@@ -164,3 +168,47 @@ def test_a_row_is_one_event(folder: Path) -> None:
     record = Run(folder)
     rows = [row.step for row in (*record.metrics, *record.profile)]
     assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start
+
+
+@pytest.mark.parametrize("name", ["a$b_$c", "$", "\x1b[31mred\n\x07", "猫\u202e", "{}\\frac{"])
+def test_a_name_is_drawn_letter_for_letter_and_commands_nothing(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    said = list[str]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        board = TensorBoardWriter(tmp_path, CONFIG, [], data=f"folder {name}", purge_step=0, say=said.append)
+        for row in Run(folder).profile:
+            board.profile(row)
+        board.close()
+    assert said == []
+    assert len(read(tmp_path).Images("profile/size")) == len(Run(folder).profile)
+    assert len(read(tmp_path).Images("profile/heat_map")) == 1
+
+
+def test_no_name_becomes_a_formula_in_a_page_and_numbers_of_an_axis_still_are() -> None:
+    figure, axes = panel()
+    axes.plot([1, 1000], [1, 1000], label="an $x_1$ arm")
+    axes.set_xscale("log")
+    axes.set_title("$x_1$ and $y$")
+    figure.legend()
+    svg = to_svg(figure, "about $x_1$")
+    assert ">an $x_1$ arm</text>" in svg
+    assert ">$x_1$ and $y$</text>" in svg
+    assert "mathdefault" not in svg
+    assert svg.count("$") == 8
+
+
+def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no such\nglyph")
+
+    monkeypatch.setattr(writer, "size_picture", fails)
+    said = list[str]()
+    run(CONFIG, tmp_path / "drawn", splits, say=said.append)
+    assert Run(tmp_path / "drawn").status == "finished"
+    assert len(said) == len(Run(tmp_path / "drawn").profile)
+    assert "profile/size of step 0 could not be drawn, all else goes on: ValueError: no such" in said[0]
+    assert len(read(tmp_path / "drawn").Images("profile/heat_map")) == 1

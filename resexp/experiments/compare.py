@@ -21,9 +21,10 @@ from resexp.records.preflight import admit
 from resexp.records.run import Run, read_folder_manifest
 from resexp.records.schema import FolderManifest
 from resexp.report.comparison_page import write_report
-from resexp.report.progress import Dashboard
+from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
+from resexp.training.lr_schedule import falls_short
 from resexp.training.resume import versions
 
 
@@ -100,8 +101,12 @@ def run_plan(
             open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
+                    if short:
+                        show.say(short)
                 for data in dict.fromkeys(job.data for job in open_jobs):
-                    show.say(f"data: {splits_of(data).described}")
+                    splits = splits_of(data, lambda done: show.update("images, % read", Fraction(done)))
+                    show.say(f"data: {splits.described}")
                 show.say(f"execution: {execution.reason}")
                 show.expect(len(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)

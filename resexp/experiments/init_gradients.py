@@ -30,6 +30,7 @@ from resexp.records.preflight import admit_kind
 from resexp.records.schema import FolderManifest, OutputRow, Profile
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
+from resexp.report.figures.style import attempt_drawing
 from resexp.report.progress import Display, Fraction
 from resexp.training.execution import usable_cores
 
@@ -127,7 +128,7 @@ def run_gradients(
     """
     if any(config.data != cells[0].data for config in cells):
         raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
-    splits = load_data(cells[0].data)
+    splits = load_data(cells[0].data, lambda done: show.update("images, % read", Fraction(done)))
     show.say(f"data: {splits.described}")
     question = _hash8(cells, num_seeds, splits)
     folder = child(runs_dir, name or f"gradients-{question}")
@@ -144,7 +145,9 @@ def run_gradients(
         )
         write_json(folder / "manifest.json", manifest.to_json())
         write_json(folder / "gradients.json", document)
-        write_atomic(folder / "gradients.png", to_png(grid_figure(document)))
+        picture = folder / "gradients.png"
+        if png := attempt_drawing(lambda: to_png(grid_figure(document)), str(picture), show.say):
+            write_atomic(picture, png)
     return folder
 
 

@@ -75,6 +75,8 @@ class Images(Record):
     num_test: int | None = None
     num_classes: int
     classes: list[str] | None = None
+    num_test_in_train: int | None = None
+    notes: list[str] | None = None
 
 
 class RecordedExecution(Record):
@@ -111,6 +113,8 @@ class Manifest(Record):
     layers: list[str]
     parameters: int
     created: str | None = None
+    extended: list[dict[str, int]] | None = None
+    """each time it went on to more steps than it was begun with: from, to"""
 
     def section(self, name: Literal["data", "execution", "versions"]) -> dict[str, Any]:
         """Return a section as it was written."""

@@ -6,7 +6,7 @@ and, when the disk is full, dies with a traceback.
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
@@ -19,6 +19,7 @@ from resexp.records.files import disk_errors
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_profile
 from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
+from resexp.report.figures.style import attempt_drawing
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
@@ -28,13 +29,21 @@ class TensorBoardWriter:
     """Draws the rows of one run into an event file of its folder.
 
     What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
-    pictures that are drawn from there on.
+    pictures that are drawn from there on. `say` is told of a picture that cannot be drawn.
     """
 
     def __init__(
-        self, folder: Path, config: Config, layers: Sequence[str], *, data: str, purge_step: int
+        self,
+        folder: Path,
+        config: Config,
+        layers: Sequence[str],
+        *,
+        data: str,
+        purge_step: int,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
+        self._say = say
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_profile(folder / "profile.jsonl") if row.step < purge_step]
@@ -72,11 +81,16 @@ class TensorBoardWriter:
             self._events.summaries(row.step, *_drawn(numbers))
             return
         self._profile.append(row)
-        pictures = [size_picture(row, self._config, self._data)]
+        makers = {"profile/size": lambda: size_picture(row, self._config, self._data)}
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row.step == self._config.optim.steps:
-            pictures.append(heat_picture(self._profile, self._config, self._data))
-        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *pictures)
+            makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
+        folder = self._events.path.parent
+        pictures = [
+            attempt_drawing(make, f"{folder}: TensorBoard's {tag} of step {row.step}", self._say)
+            for tag, make in makers.items()
+        ]
+        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *filter(None, pictures))
 
     def close(self) -> None:
         self._events.close()

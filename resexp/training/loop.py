@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resexp.config import Config
-from resexp.data.batches import render, sample, unaugmented
+from resexp.data.batches import epoch_steps, render, sample, unaugmented
 from resexp.data.splits import Splits
-from resexp.errors import Diverged, ResourceError
+from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
 from resexp.probes import probe
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
@@ -25,7 +25,7 @@ from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.metrics import MetricsLogger
-from resexp.training.resume import begin, execution_of
+from resexp.training.resume import begin, execution_of, take_back
 from resexp.training.step import Readings
 from resexp.training.worker import TrainingTask
 
@@ -121,9 +121,14 @@ def run(
     checkpoint, when `stop` is set; RunFolderError (exit 4) when the data or the record is not what the run
     began with; ResourceError (exit 6) when memory runs out.
     """
+    had_begun = (folder / "manifest.json").exists()
     try:
         return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+    except (Diverged, Interrupted, Terminated):
+        raise
+    except Exception as error:
+        if not had_begun:
+            take_back(folder)
         if not out_of_memory(error):
             raise
         raise ResourceError(
@@ -141,6 +146,7 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> RunResult:
+    epoch_steps(len(splits.train.labels), config.optim.batch_size)  # raises before anything is begun
     alone = execution is None and not (folder / "manifest.json").exists()
     few = splits.train.first(config.optim.batch_size)
     execution = execution_of(config, folder, execution, group.here)
@@ -155,7 +161,7 @@ def _run(
     group.broadcast(engine.state())
     with (
         group.end_workers(),
-        closing(MetricsLogger(folder, config, layers, state, data=splits.label)) as logger,
+        closing(MetricsLogger(folder, config, layers, state, data=splits.label, say=say)) as logger,
         JsonlWriter(folder / "timing.jsonl") as timing,
         stop.polling(),
     ):

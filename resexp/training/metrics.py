@@ -1,7 +1,7 @@
 """Metrics logging: what is recorded of each step, whatever the spans and interruptions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ class MetricsLogger:
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
     digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
-    on validation images with its step. `data` is what TensorBoard calls the images.
+    on validation images with its step. `data` is what TensorBoard calls the images, `say` is told of what it
+    cannot draw.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class MetricsLogger:
         state: Mapping[str, Any] | None,
         *,
         data: str,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.layers = layers
@@ -49,7 +51,7 @@ class MetricsLogger:
                 for name in ("metrics", "profile")
             )
             self._tensorboard = TensorBoardWriter(
-                folder, config, layers, data=data, purge_step=len(self.losses)
+                folder, config, layers, data=data, purge_step=len(self.losses), say=say
             )
             opened.callback(self._tensorboard.close)
             self._files = opened.pop_all()

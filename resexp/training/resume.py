@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,21 @@ def begin(
     return state["journal"]
 
 
+def take_back(folder: Path) -> None:
+    """Remove what `begin` wrote of a run that could not make a step, so that a mended one may begin there.
+
+    Where a step was recorded or a checkpoint saved, nothing is removed.
+    """
+    metrics = folder / "metrics.jsonl"
+    with suppress(OSError):
+        if checkpoint.saved(folder / "checkpoints") or (metrics.exists() and metrics.stat().st_size):
+            return
+        for path in [*folder.glob("*.jsonl"), *folder.glob("events.out.tfevents.*")]:
+            path.unlink()
+        for name in ("config.yaml", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def versions() -> dict[str, str]:
     """Return the versions that decide a run's bits."""
     return {"resexp": __version__, "torch": torch.__version__}
@@ -137,6 +153,8 @@ def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[s
             num_test=len(splits.test.labels),
             num_classes=splits.train.num_classes,
             classes=list(splits.train.classes),
+            num_test_in_train=splits.num_test_in_train,
+            notes=list(splits.notes),
         ),
         execution=RecordedExecution(**engine.execution._asdict()),
         versions=Versions(**versions()),

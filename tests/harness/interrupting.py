@@ -3,13 +3,12 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from resexp.config import Config
-from resexp.records.schema import RunResult
 from resexp.data.splits import Splits
 from resexp.errors import Interrupted
 from resexp.records.lock import locked
+from resexp.records.schema import RunResult
 from resexp.signals import Stop
 from resexp.training.loop import Progress, run
 
