@@ -1,14 +1,17 @@
 """The quick look: how long its training takes, and in how many seeds it tells the story.
 
     python -m benchmarks.quick_look [--rounds 3] [--data crayons] [--root DIR]
+    python -m benchmarks.quick_look --processor [--rounds 3]
     python -m benchmarks.quick_look --story 10 [--data crayons] [--root DIR] [--threads 1]
 
 In float32 by name. The first is `resexp compare plain residual` as it is, in a process of its own; its
 record gives the seconds of training steps. Processor seconds are the whole command's (start, probes,
-evaluations and page included) and say how much of the machine it had. ATEN_CPU_CAPABILITY=avx2 with
-ONEDNN_MAX_CPU_ISA=AVX2 keeps a newer CPU from using more than AVX2. The second trains the same nets for each
-seed, without page and TensorBoard. The promises, on two cores with AVX2 and without bfloat16: all training in
-at most 60 s, and in at least 9 of 10 seeds
+evaluations and page included) and say how much of the machine it had. The second, for a machine that is
+never idle, takes the processor seconds of a few steps of each net on one thread, in turn with the ResNet-20
+of benchmarks.throughput, by which machines can be compared. ATEN_CPU_CAPABILITY=avx2 with
+ONEDNN_MAX_CPU_ISA=AVX2 keeps a newer CPU from using more than AVX2. The third trains the same nets for each
+seed, without page and TensorBoard. The promises, on two cores with AVX2 and without bfloat16: all training
+in at most 60 s, and in at least 9 of 10 seeds
 
 - without norm the plain net's gradient vanishes (T below 1e-4) and no step's loss lies 0.05 below guessing,
   while its twin ends 0.3 nats below it on drawings (0.2 on real images; mean of the last 10% of steps) and
@@ -29,6 +32,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.contender import config_of
 from benchmarks.results import record, spread
 from resexp.analysis.cells import STUCK_MARGIN
 from resexp.config import Config, DataSection
@@ -46,6 +50,7 @@ AT_MOST_SECONDS = 60
 LEARNED_BY = {"crayons": 0.3, "folder": 0.2, "cifar10": 0.2}
 VANISHED, ARRIVED = 1e-4, 1e-3
 STANDARD_ERRORS = 5
+STEPS_TIMED = 5
 AT_LEAST = 0.9
 
 
@@ -76,6 +81,47 @@ def _processor_seconds() -> float:
     return used.ru_utime + used.ru_stime
 
 
+def processor(rounds: int, data: Sequence[str]) -> dict[str, Any]:
+    """Return the processor seconds of all training, and how many images of a ResNet-20 take as long."""
+    one = [*data, "run.threads=1"]
+    configs = {f"{c.model.norm} {c.model.kind}": c for c in looks(one, 1)}
+    reference = config_of(20, run={"precision": "float32", "device": "cpu", "threads": 1, "compile": False})
+    splits = load(configs["none plain"].data)
+    engines = {
+        name: Engine(config, splits.train, resolve(config.run, num_images=0))
+        for name, config in {**configs, "ResNet-20": reference}.items()
+    }
+    found: dict[str, list[float]] = {name: [] for name in engines}
+    for engine in engines.values():
+        engine.advance(2)
+    for _ in range(rounds):
+        for name, engine in engines.items():
+            began = time.process_time()
+            engine.advance(STEPS_TIMED)
+            found[name].append((time.process_time() - began) / STEPS_TIMED)
+    steps = next(iter(configs.values())).optim.steps
+    whole = [steps * sum(found[name][k] for name in configs) for k in range(rounds)]
+    of_image = [step / reference.optim.batch_size for step in found["ResNet-20"]]
+    figures = {
+        "processor_seconds_a_step": {name: spread(values) for name, values in found.items()},
+        "training_processor_seconds": spread(whole),
+        "in_images_of_resnet20": spread([a / b for a, b in zip(whole, of_image, strict=True)]),
+    }
+    for key in ("training_processor_seconds", "in_images_of_resnet20"):
+        print(
+            f"{key:26} {figures[key]['median']:8.1f}  [{figures[key]['low']:.1f}, {figures[key]['high']:.1f}]"
+        )
+    return figures
+
+
+def looks(sets: Sequence[str], num_seeds: int) -> list[Config]:
+    """Return the configs of the quick look."""
+    plan = make_plan(
+        ["plain", "residual"], runs_dir=Path(), config=None, sets=sets, vary={}, num_seeds=num_seeds
+    )
+    return [job.config for job in plan.jobs]
+
+
 class Outcome(NamedTuple):
     """What one net did."""
 
@@ -103,12 +149,9 @@ def outcome(config: Config, splits: Splits) -> Outcome:
 
 def story(splits: Splits, sets: Sequence[str], num_seeds: int, learned_by: float) -> Iterator[dict[str, Any]]:
     """Yield for each seed what its four nets did, and which parts of the story that tells."""
-    plan = make_plan(
-        ["plain", "residual"], runs_dir=Path(), config=None, sets=sets, vary={}, num_seeds=num_seeds
-    )
+    configs = looks(sets, num_seeds)
     for seed in range(num_seeds):
-        configs = [job.config for job in plan.jobs if job.config.seed == seed]
-        nets = {(c.model.norm, c.model.kind): outcome(c, splits) for c in configs}
+        nets = {(c.model.norm, c.model.kind): outcome(c, splits) for c in configs if c.seed == seed}
         figures = {" ".join(net): found._asdict() for net, found in nets.items()}
         told = parts(nets, learned_by, splits.train.num_classes, len(splits.test.labels))
         yield {"seed": seed, "nets": figures, **told}
@@ -167,6 +210,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processor", action="store_true", help="time a few steps by the processor's clock")
     parser.add_argument("--story", type=int, metavar="SEEDS", help="count the story in place of timing it")
     parser.add_argument("--data", default="crayons", choices=list(LEARNED_BY))
     parser.add_argument("--root", type=Path)
@@ -187,11 +231,15 @@ def main() -> int:
             print(f"{part:34} {told} of {len(seeds)}")
         figures: dict[str, Any] = {"seeds": seeds, "counts": counts}
         kept = counts["the whole story"] >= AT_LEAST * len(seeds)
+    elif options.processor:
+        figures = processor(options.rounds, sets)
+        kept = figures["training_processor_seconds"]["median"] <= 2 * AT_MOST_SECONDS
     else:
         with tempfile.TemporaryDirectory() as place:
             figures = measure(Path(place), options.rounds, sets)
         kept = figures["training_seconds"]["median"] <= AT_MOST_SECONDS
-    name = f"quick-look-{'story' if options.story else 'seconds'}-{options.data}"
+    mode = "story" if options.story else "processor" if options.processor else "seconds"
+    name = f"quick-look-{mode}-{options.data}"
     print(record(name, {"data": options.data, "precision": "float32", **figures}))
     return int(not kept)
 

@@ -72,7 +72,7 @@ class Interrupted(ResexpError):  # noqa: N818
 
 
 class Terminated(ResexpError):  # noqa: N818
-    """SIGTERM: the step was finished and saved."""
+    """SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2: the step was finished and saved."""
 
     code = Exit.TERMINATED
 

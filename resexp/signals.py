@@ -1,16 +1,29 @@
-"""Signals, Ctrl-C and SIGTERM: once to finish the step and save, twice to leave at once."""
+"""Signals, Ctrl-C and a batch system's: once to finish the step and save, twice to leave at once."""
 
 import os
 import signal
+import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from resexp.errors import Exit, Interrupted, ResexpError, Terminated
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+"""SIGHUP: the terminal is gone. SIGUSR1, SIGUSR2: Slurm's warning, where a job asks for it, of its end."""
 SHOW_CURSOR = b"\x1b[?25h"
+
+
+def heeded() -> tuple[signal.Signals, ...]:
+    """Return the signals that this process shall act on: not SIGHUP where nohup had it ignored."""
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return tuple(number for number in SIGNALS if not (ignored and number == signal.SIGHUP))
+
+
+def exit_code(number: int | None) -> Exit:
+    """Return how a process ends that was told to by this signal."""
+    return Exit.INTERRUPTED if number == signal.SIGINT else Exit.TERMINATED
 
 
 class Stop:
@@ -37,27 +50,40 @@ class Stop:
             self.polled = False
 
     def error(self, message: str) -> ResexpError:
-        return (Terminated if (self.signal or self.elsewhere) == signal.SIGTERM else Interrupted)(message)
+        code = exit_code(self.signal or self.elsewhere)
+        return (Interrupted if code == Exit.INTERRUPTED else Terminated)(message)
 
 
 def leave_at_once(number: int, _: FrameType | None = None) -> None:
     """End the process here and now: every file is whole at every moment, and no library can turn it down."""
     if sys.stderr.isatty():  # a progress bar has hidden it
         os.write(2, SHOW_CURSOR)
-    os._exit(Exit.TERMINATED if number == signal.SIGTERM else Exit.INTERRUPTED)
+    os._exit(exit_code(number))
+
+
+def _silence_lost_terminal() -> None:
+    """Let what is still to be said go nowhere: a terminal that is gone refuses it, and saving comes after."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Yield a flag that SIGINT and SIGTERM set while it is polled; else, and twice, they end all."""
+    """Yield a flag that the signals set while it is polled; else, and twice, they end all."""
     stop = Stop()
 
     def receive(number: int, _: FrameType | None) -> None:
         if stop.signal is not None or not stop.polled:
             leave_at_once(number)
         stop.signal = number
+        if number == signal.SIGHUP:
+            _silence_lost_terminal()
 
-    before = {number: signal.signal(number, receive) for number in SIGNALS}
+    before = {number: signal.signal(number, receive) for number in heeded()}
     try:
         yield stop
     finally:

@@ -1,19 +1,21 @@
 """What the shortcuts let through, against what they must by arithmetic."""
 
 import math
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
 from torch.nn import functional as F
 
-from resexp.claims.finding import Measurement
+from resexp.claims.finding import judged
 from resexp.claims.highway import (
     _NETS,
     CLEAR,
     Passage,
+    Passages,
     exact_share,
     highway,
-    judge_highway,
+    highway_settings,
     noise_batch,
     transmission,
 )
@@ -24,7 +26,7 @@ TINY = {"depth": 20, "width": 4}
 
 
 def test_a_clear_shortcut_passes_every_bit() -> None:
-    passages = highway(0, _NETS[CLEAR], **TINY)
+    passages = highway(0, _NETS[CLEAR].axes, **TINY)
     assert exact_share(passages) == 100
     assert transmission(passages, True) == 1.0
     assert [p.same_shape for p in passages] == [True] * 3 + [False, True, True] * 2
@@ -64,7 +66,7 @@ def test_a_sigmoid_passes_at_most_a_quarter() -> None:
 
 
 def test_a_halving_block_reaches_a_quarter_of_the_pixels() -> None:
-    strided = [p for p in highway(0, _NETS[CLEAR], **TINY) if not p.same_shape]
+    strided = [p for p in highway(0, _NETS[CLEAR].axes, **TINY) if not p.same_shape]
     assert [p.reach for p in strided] == [0.25, 0.25]
     assert all(p.transmission < 1 for p in strided)
 
@@ -85,19 +87,40 @@ def test_nothing_is_trained_and_a_seed_repeats() -> None:
         assert highway(4, {}, **TINY) == first
 
 
-def test_the_answer_follows_the_intervals() -> None:
-    def of(interval: tuple[float, float] | None, n: int = 5) -> Measurement:
-        return Measurement("", 0.5, interval, n, "x")
+def passages(transmission: Mapping[str, Sequence[float]], halving: Sequence[float] = (0.5,) * 5) -> Passages:
+    """Two blocks a seed, one of which halves the image; by net, what the other one lets through."""
+    return {
+        name: {
+            seed: [Passage(True, t == 1, t, 1.0, t), Passage(False, False, h, 0.25, h)]
+            for seed, (t, h) in enumerate(zip(transmission.get(name, SHRUNK), halving, strict=False))
+        }
+        for name in _NETS
+    }
 
-    exactly = Measurement("", 100.0, (100.0, 100.0), 5, "%")
-    left = {name: of((0.1, 0.9)) for name in _NETS}
-    shrink = {name: of((1.0, 1.0) if name == CLEAR else (0.4, 0.6)) for name in _NETS}
-    assert judge_highway(exactly, 9, shrink, of((0.4, 0.6)), left)[0] == "holds only if"
-    wide = {name: of((0.4, 1.2)) for name in _NETS}
-    assert judge_highway(exactly, 9, wide, of((0.4, 0.6)), left)[0] == "holds"
-    short = Measurement("", 90.0, (80.0, 99.0), 5, "%")
-    assert judge_highway(short, 9, shrink, of((0.4, 0.6)), left)[0] == "does not hold"
-    one = Measurement("", 100.0, None, 1, "%")
-    assert (
-        judge_highway(one, 9, {name: of(None, 1) for name in _NETS}, of(None, 1), left)[0] == "not resolved"
-    )
+
+SHRUNK = (0.9, 0.91, 0.89, 0.9, 0.9)
+CLEAR_WAY = {CLEAR: (1.0,) * 5}
+
+
+def answer(found: Passages) -> str:
+    return judged(highway_settings(found)).text
+
+
+def test_only_equal_bits_are_not_shrunk_and_an_interval_around_1_is_not_resolved() -> None:
+    condition = "holds only if nothing stands after the addition and the block keeps the shape"
+    assert answer(passages(CLEAR_WAY)) == condition
+    relu = "ReLU after the addition"
+    around = passages({**CLEAR_WAY, relu: (0.9, 1.1, 0.95, 1.05, 1.0)})
+    assert answer(around) == f"{condition}, or perhaps a ReLU stands after the addition (not resolved)"
+    assert answer(passages(dict.fromkeys(_NETS, (0.9, 1.1, 0.95, 1.05, 1.0)))) == "not resolved"
+    assert answer(passages({})) == "does not hold"
+
+
+def test_blocks_that_halve_the_image_count() -> None:
+    all_clear = passages(dict.fromkeys(_NETS, (1.0,) * 5))
+    assert "halves" not in answer(all_clear)
+    assert answer(all_clear).startswith("holds only if")
+
+
+def test_one_seed_has_no_answer() -> None:
+    assert answer(passages({name: each[:1] for name, each in CLEAR_WAY.items()}, (0.5,))) == "not resolved"

@@ -1,12 +1,14 @@
 """Lesions: what is taken out, that nothing else is, and what the numbers are taken for."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import pytest
 import torch
 
-from resexp.analysis.statistics import Estimate
 from resexp.claims import small_responses
-from resexp.claims.lesions import examine, removable, without
-from resexp.claims.small_responses import below
+from resexp.claims.lesions import STATISTICS, Patient, Statistics, examine, removable, responses, without
+from resexp.claims.small_responses import lesions_of
 from resexp.claims.small_training import drawings, shrunk
 from resexp.models.resnet import Network, build
 
@@ -58,20 +60,66 @@ def test_examining_a_net_changes_nothing_in_it_and_knows_its_error():
     assert list(patient.without["batch"]) == removable(net)
 
 
-def test_a_bound_is_passed_only_by_the_whole_interval():
-    assert below(Estimate(3, 0.05, (0.01, 0.09)), 0.1) is True
-    assert below(Estimate(3, 0.2, (0.15, 0.25)), 0.1) is False
-    assert below(Estimate(3, 0.1, (0.05, 0.15)), 0.1) is None
-    assert below(Estimate(1, 0.05), 0.1) is None
+def test_every_3x3_layer_answers_after_its_norm_and_before_the_relu():
+    net: Any = tiny().train()
+    x = net.stem.norm(net.stem.conv(IMAGES))
+    expected = [x]
+    x = net.stem.activation(x)
+    for _, block in net.blocks():
+        inner = block.norm1(block.conv1(x))
+        expected += [inner, block.norm2(block.conv2(inner.relu()))]
+        x = (expected[-1] + block.shortcut(x)).relu()
+    found = responses(tiny(), IMAGES)
+    assert list(found) == [name for name, _ in net.weighted_layers()[:-1]]
+    assert list(found.values()) == pytest.approx([float(e.detach().std(correction=0)) for e in expected])
 
 
-def test_answer_needs_every_part_and_trained_nets():
-    answer = small_responses.small_responses_answer
-    assert answer(3, {"a": True, "b": True}) == "holds"
-    assert answer(3, {"a": True, "b": False}) == "holds only if"
-    assert answer(3, {"a": True, "b": None}) == "not resolved"
-    assert answer(3, {"a": False, "b": False}) == "does not hold"
-    assert answer(0, {"a": None}) == "not trained enough to say"
+def patient(rises: Sequence[float], response: float) -> Patient:
+    """A net that errs in 10 of 100 drawings, and how many more it errs in without each block."""
+    without = {f"stage1.{i}": 0.1 + rise for i, rise in enumerate(rises)}
+    both: dict[Statistics, dict[str, float]] = {"running": without, "batch": without}
+    return Patient(0.9, dict.fromkeys(STATISTICS, 0.1), both, tuple(without), {"stem.conv": response})
+
+
+def answer(residual: Sequence[float], plain: Sequence[float] = (0.7, 0.75), response: float = 0.5) -> str:
+    """The answer for five pairs that differ a little."""
+    pairs = {
+        seed: {
+            "residual": patient([r + 0.001 * seed for r in residual], response + 0.01 * seed),
+            "plain": patient([r + 0.001 * seed for r in plain], 1.0 + 0.02 * seed),
+        }
+        for seed in range(5)
+    }
+    return small_responses._finding(pairs, 0.1).answer.text
+
+
+def test_a_part_that_is_not_so_is_no_condition():
+    assert answer(residual=(0.01, 0.05)) == "holds"
+    assert answer(residual=(0.24, 0.46)) == "does not hold"
+    assert answer(residual=(0.01, 0.05), plain=(0.2, 0.3)) == "does not hold"
+    assert answer(residual=(0.01, 0.05), response=1.5) == "does not hold"
+
+
+def test_any_one_is_the_worst_of_a_residual_net_and_the_mildest_of_a_plain_one():
+    assert answer(residual=(0.0, 0.0, 0.0, 0.3)) == "does not hold"
+    assert answer(residual=(0.01, 0.05), plain=(0.75, 0.1)) == "does not hold"
+    found = lesions_of({0: patient((0.02, 0.3), 1.0)}, "running", 0.9)
+    assert found.worst[0] == pytest.approx(30)
+    assert found.mildest[0] == pytest.approx(100 * 0.02 / 0.8)
+    assert found.mean[0] == pytest.approx(16)
+
+
+def test_a_condition_is_the_kind_of_statistics():
+    pairs = {}
+    for seed in range(5):
+        residual, plain = patient((0.02 + 0.001 * seed,), 0.5 + 0.01 * seed), patient((0.7,), 1.0)
+        running = {"stage1.0": 0.5 + 0.001 * seed}
+        pairs[seed] = {
+            "residual": residual._replace(without={**residual.without, "running": running}),
+            "plain": plain,
+        }
+    found = small_responses._finding(pairs, 0.1).answer.text
+    assert found == f"holds only if {small_responses.STATISTICS_WHEN['batch']}"
 
 
 def test_nets_that_know_nothing_are_not_operated_on(monkeypatch: pytest.MonkeyPatch):
@@ -81,7 +129,7 @@ def test_nets_that_know_nothing_are_not_operated_on(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(small_responses, "_OPTIM", {"steps": 1, "batch_size": 16, "lr": 0.1})
     monkeypatch.setattr(small_responses, "MODEL", {"depth": 8, "width": 4})
     finding = small_responses.claim([0], lambda done: None)
-    assert finding.answer == "not trained enough to say"
+    assert finding.answer.word == "not trained enough to say"
     assert finding.sentence.startswith("0 of 1 pairs passed 80% test accuracy")
     assert finding.pictures == ()
 

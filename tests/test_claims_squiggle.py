@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from resexp.analysis.statistics import DifferenceWord
-from resexp.claims.squiggle import dense, squiggle_answer
+from resexp.claims.finding import judged
+from resexp.claims.squiggle import Course, dense, squiggle_settings
 from resexp.claims.squiggle_data import (
+    BLANK,
     DRAWING_PARTS,
     DRAWN,
     MISSING,
@@ -131,15 +132,33 @@ def test_the_rate_kept_is_the_best_one_and_never_one_that_diverged() -> None:
         torch.testing.assert_close(kept.outputs[step], alone.outputs[step])
 
 
-WORDS: dict[str, tuple[DifferenceWord | None, DifferenceWord | None, DifferenceWord | None]] = {
-    "holds": ("lower", "lower", "lower"),
-    "holds only if": ("lower", "higher", "not resolved"),
-    "does not hold": ("not resolved", "not resolved", "higher"),
-    "not resolved": (None, None, None),
-}
+def course(drawn: float, blank: float, missing: float) -> Course:
+    """Errors at the end, five seeds."""
+    parts = {WHOLE: drawn + blank + missing, DRAWN: drawn, BLANK: blank, MISSING: missing}
+    errors = {part: {seed: value * (1 + 0.01 * seed) for seed in range(5)} for part, value in parts.items()}
+    return Course(0.01, {300: errors}, {})
 
 
-@pytest.mark.parametrize("answer", WORDS)
-def test_the_answer_follows_the_words(answer: str) -> None:
-    words = dict(zip([(RESIDUAL, DRAWN), (RESIDUAL, MISSING), (RESIDUAL, WHOLE)], WORDS[answer], strict=True))
-    assert squiggle_answer({**words, (ZERO, WHOLE): "higher"}) == answer
+PLAIN_COURSE, DRAWS = course(0.03, 0.08, 0.08), course(0.003, 0.02, 0.1)
+STUCK, SCRIBBLES = course(0.003, 0.02, 0.9), course(0.003, 0.2, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("residual", "zero", "blocked", "answer"),
+    [
+        (DRAWS, DRAWS, DRAWS, "holds"),
+        (DRAWS, DRAWS, STUCK, "holds only if nothing stands after the addition (random start) or nothing"),
+        (SCRIBBLES, DRAWS, STUCK, "holds only if nothing stands after the addition (last layer from zero)"),
+        (SCRIBBLES, STUCK, STUCK, "does not hold"),
+    ],
+)
+def test_only_what_is_missing_is_drawn_where_the_rest_is_left_alone(
+    residual: Course, zero: Course, blocked: Course, answer: str
+) -> None:
+    courses = {PLAIN: PLAIN_COURSE, RESIDUAL: residual, ZERO: zero}
+    assert judged(squiggle_settings(courses, blocked)).text.startswith(answer)
+
+
+def test_parts_that_are_not_told_apart_are_not_denied() -> None:
+    courses: dict[str, Course] = dict.fromkeys((PLAIN, RESIDUAL, ZERO), PLAIN_COURSE)
+    assert judged(squiggle_settings(courses, PLAIN_COURSE)).text == "not resolved"

@@ -1,13 +1,13 @@
 """Blocks of one, two and three convolutions: the comparison is fair, and its words follow the intervals."""
 
-from itertools import product
+import math
 
 import pytest
 
-from resexp.analysis.statistics import DifferenceWord
 from resexp.claims import three_convs
+from resexp.claims.finding import judged
 from resexp.claims.small_training import drawings
-from resexp.claims.three_convs import _ARMS, _DEPTH, _WIDTH, ONE, THREE, TWO
+from resexp.claims.three_convs import _ARMS, _DEPTH, _WIDTH, ONE, THREE, TWO, Losses, three_convs_parts
 from resexp.models.resnet import build
 
 
@@ -25,16 +25,53 @@ def test_x_is_added_as_often_as_there_are_blocks():
         assert len(list(net.blocks())) == num_blocks
 
 
-def test_answer_follows_the_words_about_three():
-    words: tuple[DifferenceWord | None, ...] = ("lower", "higher", "not resolved", None)
-    for against_two, against_one in product(words, words):
-        answer = three_convs.three_convs_answer(
-            {(THREE, TWO): against_two, (THREE, ONE): against_one, (TWO, ONE): None}
-        )
-        if "higher" in (against_two, against_one):
-            assert answer == "does not hold"
-        else:
-            assert (answer == "holds") == (against_two == against_one == "lower")
+def losses(three: float, two: float = 1.0, one: float = 1.0, spread: float = 0.01) -> Losses:
+    ends = {THREE: three, TWO: two, ONE: one}
+    return {
+        arm: {seed: end + spread * (seed * i % 5) for seed in range(5)}
+        for i, (arm, end) in enumerate(ends.items(), 1)
+    }
+
+
+def answer(found: Losses) -> str:
+    return judged(*three_convs_parts(found, math.log(10))).text
+
+
+def test_three_must_learn_faster_than_both():
+    assert answer(losses(0.5)) == "holds"
+    assert answer(losses(0.5, two=0.3)) == "does not hold"
+    assert answer(losses(1.5)) == "does not hold"
+
+
+def test_an_advantage_that_is_surely_below_the_margin_is_none_and_a_wide_interval_says_nothing():
+    assert answer(losses(1.0)) == "does not hold"
+    assert answer(losses(1.0, spread=0.3)) == "not resolved"
+
+
+def test_nets_near_guessing_are_not_trained_enough_to_say():
+    assert answer(losses(2.2, two=2.25, one=2.2)) == "not trained enough to say"
+    assert answer(losses(0.5, two=2.25, one=1.0)) == "not trained enough to say"
+
+
+def test_a_loss_that_is_no_number_is_a_result():
+    measured = {arm: dict(of_arm) for arm, of_arm in losses(0.5).items()} | {
+        "plain": dict.fromkeys(range(5), 1.0)
+    }
+    measured[THREE][3] = math.nan
+    finding = three_convs._finding(measured, measured, dict.fromkeys(_ARMS, 7), math.log(10))
+    assert "Diverged: 1 of 20 trainings." in finding.sentence
+    assert finding.details["final_loss"][THREE]["3"] is None
+    by_name = {m.what: m for m in finding.measurements}
+    expected = sum(math.log(10) if math.isnan(x) else x for x in measured[THREE].values()) / 5
+    assert by_name[THREE].mean == pytest.approx(expected)
+    assert by_name[THREE].n == 5
+
+
+def test_what_cannot_be_resolved_is_said():
+    measured = {**losses(1.0, spread=0.3), "plain": dict.fromkeys(range(5), 1.0)}
+    finding = three_convs._finding(measured, measured, dict.fromkeys(_ARMS, 7), math.log(10))
+    assert finding.answer.word == "not resolved"
+    assert "cannot be told from none" in finding.sentence
 
 
 def test_too_few_seeds_give_numbers_without_a_word(monkeypatch: pytest.MonkeyPatch):
@@ -46,11 +83,13 @@ def test_too_few_seeds_give_numbers_without_a_word(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(three_convs, "_OPTIM", {"steps": 2, "batch_size": 16, "lr": 0.1})
     done: list[float] = []
     finding = three_convs.claim([0, 1], done.append)
-    assert finding.answer == "not resolved"
+    assert finding.answer.word in ("not resolved", "not trained enough to say")
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
     losses = finding.details["final_loss"]
     measured = {m.what: m for m in finding.measurements}
-    expected = sum(losses[THREE][s] - losses[TWO][s] for s in ("0", "1")) / 2
+    # What ends above guessing counts as guessing.
+    capped = {arm: [min(losses[arm][s], math.log(10)) for s in ("0", "1")] for arm in (THREE, TWO)}
+    expected = (sum(capped[THREE]) - sum(capped[TWO])) / 2
     assert measured[f"{THREE} minus {TWO}"].mean == pytest.approx(expected)
     assert measured[f"{THREE} minus {TWO}"].n == 2

@@ -132,7 +132,9 @@ def test_both_arms_are_in_every_plot_of_curves(comparison: Path) -> None:
 def test_every_figure_names_its_data_and_seeds_and_has_a_text_alternative(comparison: Path) -> None:
     page = page_of(comparison)
     pictures = [attributes for tag, attributes in page.tags if tag == "svg"]
-    assert len(page.texts["figcaption"]) == len(pictures) > 12
+    blocks = [attributes for attributes in pictures if attributes.get("class") in ("plain", "residual")]
+    assert len(blocks) == 2, "drawings of the idea, which show no data"
+    assert len(page.texts["figcaption"]) == len(pictures) - len(blocks) > 12
     for caption in page.texts["figcaption"]:
         assert "folder tiny" in caption
         assert re.search(r"n = [12–]+ seeds|of 2 seeds|one seed|seeds: plain \d, residual \d", caption)
@@ -251,8 +253,9 @@ def test_a_damaged_run_is_named_and_hides_no_other(folder: Path, damage: str) ->
     page = page_of(folder)
     assert page.texts["h2"][-1] == "What could not be read"
     assert "plain-d8-batch-s0" in page.text
-    # Loss, error, gradient, two heat maps, responses: what is left of the arm is drawn beside the other.
-    assert len(pictures_of(folder)) == 6
+    # First screen: both blocks, gradient. Then loss, error, gradient, two heat maps, responses: what is left
+    # of the arm is drawn beside the other.
+    assert len(pictures_of(folder)) == 3 + 6
     assert "seeds: plain 1, residual 2" in page.text
     assert (folder / "table.md").read_text().count("| plain |") == 1
 

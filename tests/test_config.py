@@ -488,9 +488,9 @@ CHANGES = [
     "optim.batch_size=2", "optim.lr=1", "optim.momentum=0", "optim.nesterov=true", "optim.weight_decay=0",
     "optim.ema=0.9", "optim.schedule.name=cosine", "optim.schedule.milestones=[]", "optim.schedule.factor=1",
     "optim.schedule.warmup_steps=1", "optim.schedule.warmup_factor=1", "run.device=cpu",
-    "run.precision=float32", "run.compile=false", "run.threads=1",
+    "run.precision=float32", "run.compile=false", "run.threads=1", "run.kernels=torch",
     "record.gradient_norm=false", "record.probes=[]", "record.every=1",
-    "record.eval_every=1", "record.checkpoint_every=1",
+    "record.eval_every=1", "record.checkpoint_every=1", "record.checkpoint_minutes=1",
 ]  # fmt: skip
 
 
@@ -500,7 +500,7 @@ def changed_everywhere() -> Config:
 
 
 def test_a_younger_key_leaves_the_names_of_older_runs_as_they_were():
-    """Digests of before there was data.pad, as run folders and manifests hold them."""
+    """Digests of before there were data.pad and run.kernels, as run folders and manifests hold them."""
     assert Config().digest() == "e6d6473b5324d73db2c3ac2617083534ba164e031683bcaa6ee5ae8515705375"
     assert load("fast20").digest() == "b6dce7b6dc310bf52710ac890e7bbd6a51734fdbeb654622e038f162620e4eac"
     for key, value in AS_EVER.items():

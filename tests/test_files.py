@@ -6,12 +6,13 @@ import resource
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from resexp.errors import InUseError, ResourceError, RunFolderError, UsageError
-from resexp.records.files import child, disk_errors, strict_json, write_atomic
+from resexp.records.files import child, disk_errors, read_regular, strict_json, write_atomic
 from resexp.records.lock import is_locked, locked
 
 HOLD = (
@@ -169,3 +170,45 @@ def test_what_the_disk_refuses_is_one_line(number: int, error: type, tmp_path: P
 def test_json_has_no_literal_that_is_not_json(number: float) -> None:
     with pytest.raises(ValueError, match="JSON compliant"):
         strict_json({"a": [number]})
+
+
+def test_writers_of_one_file_never_meet_under_one_name(tmp_path: Path) -> None:
+    contents = [bytes([65 + i]) * 10_000 for i in range(4)]
+
+    def write(content: bytes) -> None:
+        for _ in range(25):
+            write_atomic(tmp_path / "page.html", content)
+            assert (tmp_path / "page.html").read_bytes() in contents
+
+    with ThreadPoolExecutor(4) as threads:
+        for done in [threads.submit(write, content) for content in contents]:
+            done.result()
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_lock_can_be_waited_for(tmp_path: Path) -> None:
+    script = HOLD.replace("sys.stdin.read()", "__import__('time').sleep(0.5)")
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with locked(tmp_path, patience=60):
+            assert holder.wait() == 0
+
+
+def test_a_file_of_somebody_elses_is_a_plain_one_of_a_size_that_was_allowed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"12345")
+    assert read_regular(tmp_path / "a", 5) == b"12345"
+    (tmp_path / "link").symlink_to(tmp_path / "a")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name, why in {
+        "link": "symbolic link",
+        "pipe": "not a regular",
+        "folder": "directory",
+        "b": "No such",
+        "a": "allowed are 4",
+    }.items():
+        with pytest.raises(RunFolderError, match=why):
+            read_regular(tmp_path / name, 4)

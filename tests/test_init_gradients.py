@@ -4,12 +4,13 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from benchmarks.words import NETS, measured
 from resexp.analysis.gradient_ratio import slope
-from resexp.analysis.mean_field import layer_factor
+from resexp.analysis.mean_field import layer_factor, predict
 from resexp.cli import app
 from resexp.config import Config
 from resexp.data.splits import Splits
@@ -217,3 +218,16 @@ def test_the_command_leaves_a_table_a_figure_and_a_manifest(
 def test_an_axis_that_would_say_nothing_is_refused(sets: list[str], vary: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         grid(None, sets, vary)
+
+
+def test_the_predicted_factor_inside_the_stages_is_fitted_as_the_measured_one(splits: Splits) -> None:
+    """Least squares with an intercept each stage, by numpy, on theory's profile: an endless stage has 1."""
+    model = {"kind": "plain", "depth": 20, "norm": "none", "activation": "tanh", "init": "xavier"}
+    config = Config.model_validate({"data": {"name": "crayons"}, "model": {**model, "width": 4}})
+    (row,) = measure_gradients([config], 1, splits, num_images=2)["rows"]
+    layers, logs = np.array(predict(**model, width=4).profile).T
+    stages = np.array([1, 1, 1, 1, 2, 2, 2, 3, 3, 3])  # the stem's output stands at the head of the first
+    dummies = stages[:, None] == np.arange(1, 4)
+    (per_layer, *_), *_ = np.linalg.lstsq(np.column_stack([layers, dummies]), logs)
+    assert row["stage_predicted"] == pytest.approx(10**-per_layer)
+    assert row["stage_predicted"] < 0.95

@@ -143,6 +143,7 @@ def test_a_run_that_diverges_ends_as_a_result(tmp_path: Path, splits: Splits) ->
         {"record__every": 1},
         {"record__eval_every": 1},
         {"record__checkpoint_every": 1},
+        {"record__checkpoint_minutes": 1e-9},
         {"record__probes": ()},
         {"record__gradient_norm": False},
     ],

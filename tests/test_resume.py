@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from resexp.records.files import write_json
 from resexp.records.jsonl import EMPTY
 from resexp.records.lock import locked
 from resexp.records.run import Run
-from resexp.training import checkpoint
+from resexp.training import checkpoint, engine
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
 from resexp.training.loop import run
@@ -65,7 +66,7 @@ def test_thirty_interruptions_leave_at_once_or_after_the_step_and_change_no_bit(
     server: Server, tmp_path: Path, sound: Sound
 ) -> None:
     tally = signal_at_random(server, tmp_path, 30, seed=2)
-    sound("SIGINT or SIGTERM at a random moment, once or twice", tally)
+    sound("a signal at a random moment, once or twice", tally)
     assert tally.broken >= 30
 
 
@@ -205,6 +206,7 @@ def test_settings_that_only_look_change_no_bit_of_the_weights(
             {"record__eval_every": 1},
             {"record__checkpoint_every": 3},
             {"record__checkpoint_every": 100},
+            {"record__checkpoint_minutes": 1e-9},
             {"record__probes": ("gradient_profile",)},
             {"record__gradient_norm": False},
         ]
@@ -215,6 +217,38 @@ def test_settings_that_only_look_change_no_bit_of_the_weights(
                 pass
             newest = checkpoint.read(checkpoint.saved(folder / "checkpoints")[-1])
             assert tensor_digests(newest) == tensors, changes
+
+
+def test_checkpoints_between_steps_leave_every_record_as_it_was(
+    whole: Path, splits: Splits, tmp_path: Path
+) -> None:
+    config = tiny_config(**SHORT, record__checkpoint_minutes=1e-9)
+    assert train(tmp_path, config, splits) is not None
+    for name in ("metrics.jsonl", "profile.jsonl", "result.json"):
+        assert (tmp_path / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_run_is_never_more_than_its_minutes_and_a_step_from_a_checkpoint(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each step takes four minutes here, and one alone is due by its number: at the end."""
+    steps, now = [0], [0.0]
+    step, save = engine.train_step, checkpoint.save
+
+    def slow(*args: Any) -> Any:
+        now[0] += 4 * 60
+        return step(*args)
+
+    def saved(folder: Path, state: State, kind: str = "step") -> Path:
+        steps.append(state["step"])
+        return save(folder, state, kind)
+
+    monkeypatch.setattr(engine, "train_step", slow)
+    monkeypatch.setattr(checkpoint, "save", saved)
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    config = tiny_config(**{**SHORT, "optim__steps": 20, "record__checkpoint_every": 1000})
+    assert train(tmp_path, config, splits) is not None
+    assert steps == [0, 3, 6, 9, 12, 15, 18, 20]
 
 
 def test_tensorboard_shows_every_step_once_after_a_resume(splits: Splits, tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """One signal finishes the step; a second one, or one where nothing is to be saved, ends the process."""
 
 import os
+import pty
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,10 +17,16 @@ from resexp.signals import SIGNALS, Stop, stop_on_signals
 from resexp.training import checkpoint
 from resexp.training.loop import Progress, run
 
-CODES = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+CODES = {
+    signal.SIGINT: Exit.INTERRUPTED,
+    signal.SIGTERM: Exit.TERMINATED,
+    signal.SIGHUP: Exit.TERMINATED,
+    signal.SIGUSR1: Exit.TERMINATED,
+    signal.SIGUSR2: Exit.TERMINATED,
+}
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", CODES)
 def test_one_signal_saves_and_says_how_to_go_on(
     number: signal.Signals, splits: Splits, tmp_path: Path
 ) -> None:
@@ -40,7 +48,7 @@ def test_one_signal_saves_and_says_how_to_go_on(
     assert train(tmp_path, config, splits) is not None
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", CODES)
 @pytest.mark.parametrize("case", ["second signal", "not polled"])
 def test_where_nothing_is_to_be_saved_a_signal_ends_the_process_at_once(
     number: signal.Signals, case: str
@@ -62,6 +70,36 @@ def test_handlers_are_put_back() -> None:
     with stop_on_signals():
         assert [signal.getsignal(number) for number in SIGNALS] != before
     assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_what_nohup_has_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop, stop.polling():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_whose_terminal_goes_away_is_told_to_stop_and_can_still_speak() -> None:
+    """A real one: a pseudo-terminal whose other end is closed. What is written to it then raises EIO."""
+    started, told = os.pipe()
+    pid, terminal = pty.fork()
+    if pid == 0:
+        code = 99
+        try:
+            with stop_on_signals() as stop, stop.polling():
+                os.write(told, b"x")
+                while not stop():
+                    time.sleep(0.001)
+                os.write(2, b"saved")
+                code = stop.error("").code
+        finally:
+            os._exit(code)
+    os.read(started, 1)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == Exit.TERMINATED
 
 
 def test_a_stop_nobody_asked_for_never_stops() -> None:

@@ -3,11 +3,14 @@
 On a CPU the graphed way is its twin: the same function over the same buffers, called instead of replayed.
 """
 
+import gc
 import os
 import shutil
+import weakref
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,14 +19,15 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from resexp.config import Config
 from resexp.data.splits import Splits
-from resexp.errors import Diverged
+from resexp.errors import Diverged, Exit, ResourceError
 from resexp.experiments.verify import tensor_digests
-from resexp.records.run import Run
-from resexp.training.cuda_graph import WINDOW
-from resexp.training.engine import Engine
+from resexp.records.run import Run, read_lines
+from resexp.training.cuda_graph import WINDOW, CaptureError
+from resexp.training.engine import Engine, rehearsed
 from resexp.training.execution import Execution, keep_compilations, resolve
 from resexp.training.loop import run
-from resexp.training.step import Readings
+from resexp.training.metrics import MetricsLogger
+from resexp.training.step import Readings, train_step
 
 STEPS = 200
 AT_FIRST, LOSS_WITHIN, NORM_WITHIN = 10, 1e-5, 1e-3
@@ -157,6 +161,122 @@ def test_a_graphed_run_diverges_at_the_same_step_with_the_same_record(splits: Sp
     assert faults[0] == faults[1]
 
 
+@pytest.fixture
+def a_step_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant a read-back in the step, which no CUDA graph can hold."""
+
+    def waiting(*arguments: Any) -> Readings:
+        readings = train_step(*arguments)
+        readings.loss.item()
+        return readings
+
+    monkeypatch.setattr("resexp.training.engine.train_step", waiting)
+
+
+@pytest.mark.usefixtures("a_step_that_waits")
+def test_a_step_that_cannot_be_recorded_is_made_eagerly_and_the_record_says_why(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resexp.training.resume.resolve", lambda *_, **__: execution("graphed"))
+    said: list[str] = []
+    made = tiny_config(optim__steps=3, record__probes=())
+    run(made, tmp_path, splits, say=said.append)
+    recorded = Run(tmp_path).manifest["execution"]
+    assert recorded["mode"] == "eager"
+    assert "mode eager after all: the step cannot be recorded as one CUDA graph: " in recorded["reason"]
+    assert "_local_scalar_dense" in recorded["reason"]
+    assert said == [f"execution: {recorded['reason']}"]
+
+
+@pytest.mark.usefixtures("a_step_that_waits")
+def test_a_run_that_was_to_be_graphed_ends_with_exit_6_where_it_cannot(
+    splits: Splits, tmp_path: Path
+) -> None:
+    with pytest.raises(CaptureError) as caught:
+        run(tiny_config(optim__steps=3, record__probes=()), tmp_path, splits, execution=execution("graphed"))
+    assert caught.value.code == Exit.RESOURCES
+
+
+def test_one_net_that_cannot_be_recorded_decides_for_all_arms(
+    splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def waiting_if_deep(forward: Any, weights: Any, *rest: Any) -> Readings:
+        readings = train_step(forward, weights, *rest)
+        if len(weights) > 5:
+            readings.loss.item()
+        return readings
+
+    monkeypatch.setattr("resexp.training.engine.train_step", waiting_if_deep)
+    batch = splits.train.first(16)
+    shallow, deep = ((config(model__depth=depth), batch) for depth in (5, 8))
+    assert rehearsed(execution("graphed"), [shallow]) == execution("graphed")
+    assert rehearsed(execution("graphed"), [shallow, deep]).mode == "eager"
+
+
+def test_out_of_memory_while_recording_stays_what_it_is(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starving(*_: Any) -> Readings:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("resexp.training.engine.train_step", starving)
+    made = tiny_config(optim__steps=3, record__probes=())
+    assert rehearsed(execution("graphed"), [(made, splits.train.first(8))]).mode == "graphed"
+    with pytest.raises(ResourceError, match=r"out of memory with optim\.batch_size 8"):
+        run(made, tmp_path, splits, execution=execution("graphed"))
+
+
+@pytest.mark.parametrize("mode", ["eager", "graphed"])
+def test_an_engine_is_gone_when_its_run_is_over(
+    mode: str, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Python's search for cycles, which may come late, and would come in the midst of a recording."""
+    engines: list[weakref.ref[Engine]] = []
+
+    class Watched(Engine):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            engines.append(weakref.ref(self))
+
+    monkeypatch.setattr("resexp.training.loop.Engine", Watched)
+    gc.collect()
+    gc.disable()
+    try:
+        run(tiny_config(optim__steps=3), tmp_path, splits, execution=execution(mode))
+        assert [engine() for engine in engines] == [None]
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("mode", ["eager", "graphed"])
+def test_a_span_is_written_while_a_graph_makes_the_next(
+    mode: str, splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    advance, steps = Engine.advance, MetricsLogger.steps
+
+    def advancing(self: Engine, *arguments: Any, **options: Any) -> Readings:
+        done.append(f"make {self.step}")
+        return advance(self, *arguments, **options)
+
+    def writing(self: MetricsLogger, start: int, readings: Readings) -> Any:
+        done.append(f"write {start}")
+        return steps(self, start, readings)
+
+    monkeypatch.setattr(Engine, "advance", advancing)
+    monkeypatch.setattr(MetricsLogger, "steps", writing)
+    made = tiny_config(
+        optim__steps=170, record__eval_every=120, record__checkpoint_every=500, record__probes=()
+    )
+    run(made, tmp_path, splits, execution=execution(mode))
+    at_once = "make 0, write 0, make 50, write 50, make 100, write 100, make 120, write 120"
+    while_running = "make 0, make 50, write 0, make 100, write 50, write 100, make 120, write 120"
+    assert ", ".join(done) == (while_running if mode == "graphed" else at_once)
+    record = Run(tmp_path)
+    assert [row["step"] for row in record.rows("step")] == [*range(0, 170, 5), 169]
+    assert [row["step"] for row in read_lines(tmp_path / "timing.jsonl")] == [50, 100, 120, 170]
+
+
 @needs_a_compiler
 def test_seeds_and_rates_share_one_compilation() -> None:
     from torch._dynamo.utils import counters
@@ -187,12 +307,47 @@ def kept_in(keep: Callable[[], None]) -> str | None:
     return os.environ.get("TORCHINDUCTOR_CACHE_DIR")
 
 
+def pretend_gpu(patch: pytest.MonkeyPatch, capability: tuple[int, int], built_for: list[str]) -> None:
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    patch.setattr(torch.cuda, "get_device_name", lambda *_: "Old GPU")
+    patch.setattr(torch.cuda, "get_arch_list", lambda: built_for)
+    patch.setattr(torch.version, "cuda", "13.0")
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "usable"),
+    [
+        ((7, 0), ["sm_75", "sm_80", "sm_90"], False),
+        ((7, 5), ["sm_75", "sm_80", "sm_90"], True),
+        ((8, 9), ["sm_75", "sm_80", "sm_90"], True),  # machine code runs on a later GPU of the same family
+        ((10, 0), ["sm_75", "sm_80", "sm_90"], False),
+        ((10, 0), ["sm_80", "compute_90"], True),  # PTX is translated for whatever came later
+        ((9, 0), ["sm_120"], False),
+        ((12, 1), ["sm_120"], True),
+        ((10, 0), ["sm_90a"], False),
+        ((9, 0), ["sm_90a"], True),
+    ],
+)
+def test_auto_takes_no_gpu_that_this_torch_has_no_kernels_for(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], built_for: list[str], usable: bool
+) -> None:
+    pretend_gpu(monkeypatch, capability, built_for)
+    chosen = resolve(config(run__device="auto").run, num_images=1)
+    assert chosen.device == ("cuda" if usable else "cpu")
+    if not usable:
+        number = ".".join(map(str, capability))
+        assert f"Old GPU, capability {number} (it has {', '.join(built_for)})" in chosen.reason
+        with pytest.raises(ResourceError, match=r"run\.device is cuda, but this torch has no kernels"):
+            resolve(config(run__device="cuda").run, num_images=1)
+
+
 def test_a_gpu_gets_the_graph_and_a_cpu_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     def mode(**section: object) -> str:
         made = tiny_config(**{f"run__{key}": value for key, value in section.items()})
         return resolve(made.run, num_images=10**9).mode
 
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    pretend_gpu(monkeypatch, (9, 0), ["sm_90"])
     assert mode(device="cuda", compile="auto") == "graphed"
     assert mode(device="cuda", compile=False) == "graphed"
     assert mode(device="cuda", compile=True) == "graphed+compiled"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.plugins.hparams.plugin_data_pb2 import (
     HParamsPluginData,  # pyright: ignore[reportAttributeAccessIssue]
@@ -155,3 +156,12 @@ def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: P
         assert steps == sorted(set(steps)), tag
     assert len(events.Tensors("custom_scalars__config__")) == 1
     assert len(events.Images("profile/size")) == len(record.profile)
+
+
+def test_a_row_is_one_event(folder: Path) -> None:
+    """Each event costs a checksum made in Python, and a step's row has a number a layer."""
+    (path,) = folder.glob("events.out.tfevents.*")
+    steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
+    record = Run(folder)
+    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start

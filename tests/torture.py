@@ -88,7 +88,8 @@ def on_tiny_nets(root: Path, kills: int, num_starts: int) -> list[str]:
             lambda: kill_at_random(server, root / "b", 30, 1, PROBED),
         )
         wrong += told(
-            "SIGINT or SIGTERM, once or twice", lambda: signal_at_random(server, root / "c", 60, seed=2)
+            "SIGINT, SIGTERM, SIGHUP, SIGUSR1 or SIGUSR2, once or twice",
+            lambda: signal_at_random(server, root / "c", 60, seed=2),
         )
         _, end = reference(server, root / "d")
         points = range(len(end.trace))

@@ -11,20 +11,38 @@ from functools import partial
 from math import inf, isfinite, log
 from typing import Any, NamedTuple
 
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from resexp.analysis.gradient_ratio import GradientRatio, GradientWord, gradient_ratio
-from resexp.analysis.statistics import Estimate, Interval, mean_estimate
-from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, listed, spelled
-from resexp.claims.small_training import drawings, in_threads, train_briefly
+from resexp.analysis.statistics import Interval
+from resexp.claims.finding import (
+    Asked,
+    BySeed,
+    Finding,
+    Measurement,
+    OnProgress,
+    Part,
+    Picture,
+    Premise,
+    decided,
+    judged,
+    listed,
+    measurement,
+    some,
+    spelled,
+    story,
+    too_few,
+)
+from resexp.claims.small_training import counted, drawings, in_threads, train_briefly
 from resexp.data.batches import render, sample, unaugmented
 from resexp.data.dataset import Dataset
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.summary import first_over_last
 from resexp.report.figures.style import KIND_COLOURS, LINE, SOFT, dress
-from resexp.report.formatting import power
+from resexp.report.formatting import first_upper, number, power
 
 _DEPTH, _WIDTH = 20, 8
 _PROBE = 64
@@ -35,23 +53,46 @@ _ACTIVATIONS: dict[str, dict[str, Any]] = {
     "ReLU, He": {"activation": "relu", "init": "he"},
 }
 """Each with the initial weights it is meant to have, and ReLU also with those it gets unasked."""
-SQUASHING = ("sigmoid, Xavier", "tanh, Xavier")
+SQUASHING = {"sigmoid, Xavier": "sigmoid", "tanh, Xavier": "tanh"}
 _KINDS: dict[str, dict[str, Any]] = {
     "plain": {"kind": "plain"},
     "residual, post": {"kind": "residual", "order": "post"},
     "residual, pre": {"kind": "residual", "order": "pre"},
 }
-_CONTROL = "sigmoid, Xavier: plain with batch norm"
-MODELS: dict[str, dict[str, Any]] = {
-    f"{activation}: {kind}": {"norm": "none", **axes, **shape}
+
+
+class NetName(NamedTuple):
+    """Which net: its activation with its initial weights, and its kind."""
+
+    activation: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.activation}: {self.kind}"
+
+
+_CONTROL = NetName("sigmoid, Xavier", "plain with batch norm")
+MODELS: dict[NetName, dict[str, Any]] = {
+    NetName(activation, kind): {"norm": "none", **axes, **shape}
     for activation, axes in _ACTIVATIONS.items()
     for kind, shape in _KINDS.items()
 } | {_CONTROL: {**_ACTIVATIONS["sigmoid, Xavier"], **_KINDS["plain"], "norm": "batch"}}
-NUM_LEARNED = 128
-"""Drawings to be learned by heart: without norm, no net so deep learns much from all in so few steps."""
-_RATES = (0.001, 0.02, 0.2)
+RELU_CURES = {
+    "ReLU, PyTorch's init": "the cure is ReLU with PyTorch's own initial weights",
+    "ReLU, He": "the cure is ReLU with He's initial weights",
+}
+RESIDUAL_CURES = {
+    "residual, post": "the cure of {} is a residual net with the activation after the addition",
+    "residual, pre": "the cure of {} is a residual net with nothing after the addition",
+}
+"""How the cures are said after `holds only if`."""
+LEARNED_PER_CLASS = 10
+"""Drawings to be learned by heart: without norm, no net so deep learns much from all in so few steps.
+
+As many of each class, so that who knows their shares alone has the loss of guessing."""
+_RATES = (0.02, 0.2)
 """The same for all: each net is trained with every one on the first seed, with its best one on the rest."""
-_OPTIM = {"steps": 120, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 12}}
+_OPTIM = {"steps": 160, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 16}}
 LEARNED = 0.1
 """A net has learned something if its loss beats guessing, ln K, by this many nats."""
 
@@ -62,7 +103,7 @@ class Trials(NamedTuple):
     by_rate: Mapping[float, float]
     """of the first seed"""
     best: float
-    losses: Sequence[float]
+    losses: BySeed
     """of every seed, at the best rate"""
 
 
@@ -70,11 +111,11 @@ class NetResult(NamedTuple):
     """One net."""
 
     gradient: GradientRatio
-    loss: Estimate
-    """at the end of the training, in nats"""
+    losses: BySeed
+    """at the end of the training, in nats; guessing's where it is above that or no number"""
     rate: float
     diverged: int
-    """seeds whose loss was no number in the end; they are in no mean"""
+    """seeds whose loss was no number in the end"""
 
     @property
     def interval(self) -> Interval | None:
@@ -82,18 +123,14 @@ class NetResult(NamedTuple):
         bounds = self.gradient.interval
         return bounds if bounds is None or isfinite(bounds[1]) else None
 
-    def learns(self, guess_loss: float) -> bool | None:
-        """Whether it beats guessing; None: not resolved, one seed, or one diverged."""
-        if self.loss.interval is None or self.diverged:
-            return None
-        if self.loss.interval[1] < guess_loss - LEARNED:
-            return True
-        return False if self.loss.interval[0] > guess_loss - LEARNED else None
+
+NetResults = Mapping[NetName, NetResult]
 
 
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
-    """Probe and train every net. About two minutes for three seeds."""
-    images = first_of(drawings().train, NUM_LEARNED)
+    """Probe and train every net. About three minutes for five seeds."""
+    images = first_of_each(drawings().train, LEARNED_PER_CLASS)
+    guess_loss = log(images.num_classes)
     first, *rest = seeds
 
     def tried(model: Mapping[str, Any], progress: OnProgress) -> Trials:
@@ -107,31 +144,35 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
 
         by_rate = {rate: final_loss(rate, first, done) for done, rate in enumerate(_RATES)}
         best = best_rate(by_rate)
-        others = [final_loss(best, seed, done) for done, seed in enumerate(rest, start=len(_RATES))]
-        return Trials(by_rate, best, [by_rate[best], *others])
+        others = {seed: final_loss(best, seed, done) for done, seed in enumerate(rest, start=len(_RATES))}
+        return Trials(by_rate, best, {first: by_rate[best], **others})
 
     trials = in_threads([partial(tried, model) for model in MODELS.values()], report)
-    cells: dict[str, NetResult] = {}
+    results: dict[NetName, NetResult] = {}
     details: dict[str, Any] = {}
     for (name, model), (by_rate, best, losses) in zip(MODELS.items(), trials, strict=True):
         ratios = [ratio(model, images, seed) for seed in seeds]
-        ended = [loss for loss in losses if isfinite(loss)]
-        cells[name] = NetResult(
-            gradient_ratio(ratios, _DEPTH - 2), mean_estimate(ended), best, len(losses) - len(ended)
+        results[name] = NetResult(
+            gradient_ratio(ratios, _DEPTH - 2),
+            {seed: counted(loss, guess_loss) for seed, loss in losses.items()},
+            best,
+            sum(not isfinite(loss) for loss in losses.values()),
         )
-        details[name] = {
+        details[str(name)] = {
             "ratio": dict(zip(map(str, seeds), ratios, strict=True)),
-            "loss": dict(zip(map(str, seeds), map(_number, losses), strict=True)),
+            "loss": {str(seed): _number(loss) for seed, loss in losses.items()},
             "loss_by_rate": {str(rate): _number(loss) for rate, loss in by_rate.items()},
             "rate": best,
-            "word": cells[name].gradient.word,
+            "word": results[name].gradient.word,
         }
-    return _finding(cells, details, log(images.num_classes))
+    return _finding(results, details, guess_loss)
 
 
-def first_of(images: Dataset, num: int) -> Dataset:
-    """Return a data set of the first `num` images alone."""
-    return images._replace(images=images.images[:num], labels=images.labels[:num])
+def first_of_each(images: Dataset, num: int) -> Dataset:
+    """Return a data set of the first `num` images of each class alone."""
+    classes = range(images.num_classes)
+    chosen = torch.cat([(images.labels == label).nonzero()[:num, 0] for label in classes])
+    return images._replace(images=images.images[chosen], labels=images.labels[chosen])
 
 
 def ratio(model: Mapping[str, Any], images: Dataset, seed: int) -> float | None:
@@ -152,64 +193,87 @@ def best_rate(losses: Mapping[float, float]) -> float:
     return min(losses, key=lambda rate: losses[rate] if isfinite(losses[rate]) else inf)
 
 
-def cures(words: Mapping[str, GradientWord]) -> dict[str, bool | None]:
-    """Return, of every net that is said to be a cure, whether its gradient does not vanish; None: open."""
-    remedies = [name for name in MODELS if "ReLU" in name or "residual" in name]
-    return {name: _spared(words[name]) for name in remedies}
-
-
-def activation_answer(words: Mapping[str, GradientWord]) -> Answer:
-    """The disease is a plain net that squashes and vanishes; the cures are ReLU, and any residual net."""
-    disease = [_vanishes(words[f"{name}: plain"]) for name in SQUASHING]
-    cured = list(cures(words).values())
-    if True not in disease and None not in disease:
-        return "does not hold"
-    if (True in cured and False in cured) or (True in disease and False in disease):
-        return "holds only if"
-    if None in disease or None in cured:
-        return "not resolved"
-    return "holds" if all(cured) else "does not hold"
-
-
 def _vanishes(word: GradientWord) -> bool | None:
     return word == "vanishing" if word in ("vanishing", "healthy", "exploding") else None
 
 
-def _spared(word: GradientWord) -> bool | None:
-    found = _vanishes(word)
-    return None if found is None else not found
+def _healthy(word: GradientWord) -> bool | None:
+    return word == "healthy" if word in ("vanishing", "healthy", "exploding") else None
 
 
-def _sentence(cells: Mapping[str, NetResult], guess_loss: float, n: int) -> str:
-    words: dict[str, GradientWord] = {name: cell.gradient.word for name, cell in cells.items()}
-    text = [f"Gradient of the untrained net, {_DEPTH} layers, n = {n}."]
-    text += [
-        f"{word.capitalize()}: {_grouped(name for name, its in words.items() if its == word)}."
+def activation_settings(
+    results: NetResults, guess_loss: float
+) -> tuple[dict[str, list[Part]], Premise, dict[NetName, Part]]:
+    """Return what is said of each cure, whether there is anything to cure, and which nets learn.
+
+    The disease is a plain net that squashes and whose gradient vanishes. It is cured by what leaves the
+    gradient healthy, not exploding either, and lets the net learn.
+    """
+    limit = guess_loss - LEARNED
+    learns = decided(
+        {name: Asked("the net learns", of.losses, "lower", limit, "nats") for name, of in results.items()}
+    )
+    ill = {}
+    for activation, word in SQUASHING.items():
+        gradient = results[NetName(activation, "plain")].gradient
+        says = f"in a plain net with {word} the gradient vanishes"
+        ill[activation] = Part(says, _vanishes(gradient.word), gradient.sentence)
+
+    def cured(name: NetName) -> list[Part]:
+        gradient = results[name].gradient
+        healthy = Part("the gradient is healthy", _healthy(gradient.word), gradient.sentence)
+        return [healthy, learns[name]]
+
+    settings = {when: cured(NetName(activation, "plain")) for activation, when in RELU_CURES.items()}
+    for activation, part in ill.items():
+        if part.found:
+            for kind, when in RESIDUAL_CURES.items():
+                settings[when.format(SQUASHING[activation])] = [part, *cured(NetName(activation, kind))]
+        else:
+            settings[f"the activation is {SQUASHING[activation]}"] = [part]
+    disease = Part(
+        "a squashing activation lets a plain net's gradient vanish",
+        some(part.found for part in ill.values()),
+        "; ".join(f"{SQUASHING[activation]} {part.evidence}" for activation, part in ill.items()),
+    )
+    return settings, Premise(disease, "nothing to cure"), learns
+
+
+def _sentence(results: NetResults, learns: Mapping[NetName, Part]) -> str:
+    n = max(of.gradient.n for of in results.values())
+    words = {name: of.gradient.word for name, of in results.items()}
+    gradient = " ".join(
+        f"{first_upper(word)}: {_grouped(name for name, its in words.items() if its == word)}."
         for word in dict.fromkeys(words.values())
-    ]
-    if failed := [name for name, found in cures(words).items() if found is False]:
-        text.append(f"So this is no cure: {_grouped(failed)}.")
-    learned = {name: cell.learns(guess_loss) for name, cell in cells.items()}
-    text.append(f"After {_OPTIM['steps']} steps, best learning rate of the list each:")
-    for verdict, said in ((True, "have learned"), (False, "have not"), (None, "not resolved")):
-        if names := [name for name, found in learned.items() if found is verdict]:
-            text.append(f"{said}: {_grouped(names)};")
-    diverged = sum(cell.diverged for cell in cells.values())
-    ended = f" Diverged: {diverged} of {n * len(cells)} trainings." if diverged else ""
-    return " ".join(text).removesuffix(";") + "." + ended
+    )
+    told = {True: "have learned", False: "have not", None: "not resolved"}
+    learned = "; ".join(
+        f"{said}: {_grouped(names)}"
+        for found, said in told.items()
+        if (names := [name for name, part in learns.items() if part.found is found])
+    )
+    ill = [name for name, word in words.items() if word == "healthy" and learns[name].found is False]
+    diverged = sum(of.diverged for of in results.values())
+    return story(
+        f"Gradient of the untrained net, {_DEPTH} layers, n = {n}. {gradient}",
+        f"After {_OPTIM['steps']} steps, best learning rate of the list each: {learned}.",
+        f"A healthy gradient, and no learning: {_grouped(ill)}." if ill else "",
+        f"Diverged: {diverged} of {n * len(results)} trainings." if diverged else "",
+        too_few(n),
+    )
 
 
-def _grouped(names: Iterable[str]) -> str:
+def _grouped(names: Iterable[NetName]) -> str:
     """Return `sigmoid, Xavier (plain / residual, post); ReLU, He (...)`."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        activation, kind = name.split(": ")
-        groups.setdefault(activation, []).append(kind)
+        groups.setdefault(name.activation, []).append(name.kind)
     return "; ".join(f"{activation} ({' / '.join(kinds)})" for activation, kinds in groups.items())
 
 
-def _finding(cells: Mapping[str, NetResult], details: dict[str, Any], guess_loss: float) -> Finding:
-    n = max(cell.gradient.n for cell in cells.values())
+def _finding(results: NetResults, details: dict[str, Any], guess_loss: float) -> Finding:
+    n = max(of.gradient.n for of in results.values())
+    settings, premise, learns = activation_settings(results, guess_loss)
     return Finding(
         name="activation",
         claim=(
@@ -217,39 +281,35 @@ def _finding(cells: Mapping[str, NetResult], details: dict[str, Any], guess_loss
             "vanishes in a deep plain net. ReLU, or the residual design, cures that."
         ),
         source="article",
-        answer=activation_answer({name: cell.gradient.word for name, cell in cells.items()}),
-        sentence=_sentence(cells, guess_loss, n),
+        answer=judged(settings, premise),
+        sentence=_sentence(results, learns),
         setup=(
             f"Nets of depth {_DEPTH} and width {_WIDTH} without norm (one with), 16x16 crayon drawings. T is "
             "the size of dE/dx at the first block's input over that at the last block's output, before "
-            f"training. Then each learns {NUM_LEARNED} drawings by heart, {_OPTIM['steps']} steps of "
-            f"{_OPTIM['batch_size']}; the learning rates {listed(_RATES)} are tried on the first seed and "
-            f"the best is used for all {n}. Loss: mean over the last tenth of the steps; guessing has "
-            f"{guess_loss:.2f}, and {LEARNED} less counts as learning. Post: the activation stands after the "
-            "addition (He et al. 2015); pre: in the branch alone (He et al. 2016)."
+            f"training. Then each learns {LEARNED_PER_CLASS} drawings of every class by heart, "
+            f"{_OPTIM['steps']} steps of {_OPTIM['batch_size']}; of the learning rates {listed(_RATES)} "
+            f"the best on the first seed is used for all {n}. Loss: mean over the last tenth of the steps; "
+            f"guessing has {number(guess_loss)}, which a net counts too that diverged or ended above it, "
+            f"and {LEARNED} less counts as learning. A cure leaves the gradient healthy, not vanishing, not "
+            "exploding, and lets the net learn. Post: the activation stands after the addition (He et al. "
+            "2015); pre: in the branch alone (He et al. 2016)."
         ),
         measurements=(
             *(
                 Measurement(f"T, {name}", of.gradient.ratio, of.interval, of.gradient.n, "first over last")
-                for name, of in cells.items()
+                for name, of in results.items()
             ),
-            *(Measurement.of(f"loss, {name}", of.loss, "nats") for name, of in cells.items()),
+            *(measurement(f"loss, {name}", of.losses, "nats") for name, of in results.items()),
         ),
         pictures=(
             Picture(
-                cells_figure(
-                    {
-                        name: ((of.gradient.ratio, of.interval), (of.loss.mean, of.loss.interval))
-                        for name, of in cells.items()
-                    },
-                    guess_loss=guess_loss,
-                ),
+                cells_figure(results, guess_loss=guess_loss),
                 f"Left: what is left of the gradient at the net's beginning; grey is where it counts as "
                 f"vanished or exploded. Right: the training loss after {_OPTIM['steps']} steps; dotted is "
                 f"guessing. Bars are 95% intervals, n = {n}.",
                 " ".join(
-                    f"{name}: T {of.gradient.ratio or 0:.1e}, {of.gradient.word}, loss {spelled(of.loss)}."
-                    for name, of in cells.items()
+                    f"{name}: {of.gradient.sentence}; loss {spelled(of.losses)}."
+                    for name, of in results.items()
                 ),
             ),
         ),
@@ -257,32 +317,29 @@ def _finding(cells: Mapping[str, NetResult], details: dict[str, Any], guess_loss
     )
 
 
-def cells_figure(
-    cells: Mapping[str, tuple[tuple[float | None, Interval | None], tuple[float | None, Interval | None]]],
-    *,
-    guess_loss: float,
-) -> Figure:
-    """Draw a row a net: what is left of the gradient (T, logarithmic) and, beside it, the loss in nats.
-
-    cells: by name `activation: kind`, (mean, interval) of both. guess_loss: the loss of guessing.
-    """
-    figure = Figure(figsize=(7.2, 0.27 * len(cells) + 1.0), layout="constrained")
+def cells_figure(results: NetResults, *, guess_loss: float) -> Figure:
+    """Draw a row a net: what is left of the gradient (T, logarithmic) and, beside it, the loss in nats."""
+    figure = Figure(figsize=(7.2, 0.27 * len(results) + 1.0), layout="constrained")
     gradient, loss = figure.subplots(1, 2, sharey=True)
     for axes in (gradient, loss):
         dress(axes)
         axes.grid(False, axis="y")
-    names = list(cells)
-    for row, (name, (ratio, end)) in enumerate(cells.items()):
-        colour = _kind_colour(name)
-        for axes, (mean, interval) in ((gradient, ratio), (loss, end)):
+    names = list(results)
+    for row, (name, of) in enumerate(results.items()):
+        colour = KIND_COLOURS["residual" if "residual" in _KINDS.get(name.kind, {}).values() else "plain"]
+        end = measurement("", of.losses, "")
+        for axes, mean, interval in (
+            (gradient, of.gradient.ratio, of.interval),
+            (loss, end.mean, end.interval),
+        ):
             if interval is not None:
                 axes.plot(interval, [row, row], color=colour, linewidth=2.2, alpha=0.6, solid_capstyle="butt")
             if mean is not None:
                 axes.plot([mean], [row], "o", color=colour, markersize=5, markeredgewidth=0)
-        if row and name.split(": ")[0] != names[row - 1].split(": ")[0]:
+        if row and name.activation != names[row - 1].activation:
             for axes in (gradient, loss):
                 axes.axhline(row - 0.5, color=LINE, linewidth=0.8)
-    means = [ratio[0] for ratio, _ in cells.values() if ratio[0]]
+    means = [of.gradient.ratio for of in results.values() if of.gradient.ratio]
     low, high = min(1e-5, *means) / 30, max(1e4, *means) * 30
     gradient.set_xscale("log")
     gradient.set_xlim(low, high)
@@ -294,19 +351,9 @@ def cells_figure(
     gradient.xaxis.set_major_formatter(lambda x, _: power(x))
     gradient.set_xlabel("T: gradient, first over last")
     loss.axvline(guess_loss, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
-    # A net that blew up stands at the edge as an arrow, or it would hide all differences between the others.
-    edge = 1.3 * guess_loss
-    loss.set_xlim(max(0.0, loss.get_xlim()[0]), min(edge, loss.get_xlim()[1]))
-    for row, (name, (_, (mean, _))) in enumerate(cells.items()):
-        if mean is not None and mean > edge:
-            loss.plot([edge], [row], ">", color=_kind_colour(name), markersize=6, clip_on=False)
+    loss.set_xlim(max(0.0, loss.get_xlim()[0]), min(1.1 * guess_loss, loss.get_xlim()[1]))
     loss.set_xlabel("training loss (nats)")
     loss.xaxis.set_major_locator(MaxNLocator(5))
-    gradient.set_yticks(range(len(names)), names)
+    gradient.set_yticks(range(len(names)), map(str, names))
     gradient.set_ylim(len(names) - 0.5, -0.5)
     return figure
-
-
-def _kind_colour(name: str) -> str:
-    """Return the colour of a cell `activation: kind`."""
-    return KIND_COLOURS["plain" if name.split(": ")[1].startswith("plain") else "residual"]

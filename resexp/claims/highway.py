@@ -15,15 +15,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.claims.finding import (
-    Answer,
+    Asked,
+    BySeed,
     Finding,
-    Measurement,
     OnProgress,
+    Part,
     Picture,
+    decided,
     geometric_mean,
+    judged,
     listed,
     mean_text,
     measurement,
+    story,
+    too_few,
 )
 from resexp.claims.stacked_training import one_thread
 from resexp.models.blocks import Block
@@ -41,14 +46,26 @@ from resexp.report.figures.style import (
 from resexp.seeds import derive
 
 _DEPTH, _WIDTH, _SIZE, _NUM_IMAGES = 56, 8, 16, 16
-_NETS: dict[str, dict[str, Any]] = {
-    "nothing after the addition": {"order": "pre"},
-    "ReLU after the addition": {},
-    "sigmoid after the addition": {"activation": "sigmoid"},
-    "shortcut x 0.9": {"order": "pre", "shortcut_scale": 0.9},
-    "shortcut x 0.5": {"order": "pre", "shortcut_scale": 0.5},
+
+
+class Way(NamedTuple):
+    """What makes a net's shortcuts these, and how it is said after `holds only if`."""
+
+    axes: dict[str, Any]
+    when: str
+
+
+_NETS = {
+    "nothing after the addition": Way(
+        {"order": "pre"}, "nothing stands after the addition and the block keeps the shape"
+    ),
+    "ReLU after the addition": Way({}, "a ReLU stands after the addition"),
+    "sigmoid after the addition": Way({"activation": "sigmoid"}, "a sigmoid stands after the addition"),
+    "shortcut x 0.9": Way({"order": "pre", "shortcut_scale": 0.9}, "the shortcut is multiplied by 0.9"),
+    "shortcut x 0.5": Way({"order": "pre", "shortcut_scale": 0.5}, "the shortcut is multiplied by 0.5"),
 }
 CLEAR = next(iter(_NETS))
+HALVING = "the block halves the image"
 _FLOOR = 1e-4
 
 
@@ -66,54 +83,56 @@ class Passage(NamedTuple):
     """of the highway, from the last block's output down to this block's input"""
 
 
+Passages = Mapping[str, Mapping[int, Sequence[Passage]]]
+"""By net and seed: the blocks in depth order."""
+
+
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Send the gradient back through the shortcuts of untrained nets; compare what leaves with what came."""
     passages: dict[str, dict[int, list[Passage]]] = {name: {} for name in _NETS}
+    jobs = [(seed, name) for seed in seeds for name in _NETS]
     with one_thread():
-        for i, seed in enumerate(seeds):
-            for j, (name, axes) in enumerate(_NETS.items()):
-                passages[name][seed] = highway(seed, axes)
-                report((i * len(_NETS) + j + 1) / (len(seeds) * len(_NETS)))
+        for done, (seed, name) in enumerate(jobs, start=1):
+            passages[name][seed] = highway(seed, _NETS[name].axes)
+            report(done / len(jobs))
+    return _finding(passages)
 
-    num_same = sum(p.same_shape for p in passages[CLEAR][seeds[0]])
-    exact = {name: [exact_share(each) for each in by_seed.values()] for name, by_seed in passages.items()}
-    shrink = {
-        name: measurement(
-            f"one block of the same shape lets through: {name}",
-            [transmission(e, True) for e in by_seed.values()],
-            "x",
-        )
-        for name, by_seed in passages.items()
-    }
-    strided = measurement(
-        "a block that halves the image lets through",
-        [transmission(e, False) for e in passages[CLEAR].values()],
-        "x",
-    )
-    left = {
-        name: measurement(
-            f"left at the first block: {name}", [each[0].left for each in by_seed.values()], "x"
-        )
-        for name, by_seed in passages.items()
-    }
-    reach = next(p.reach for p in passages[CLEAR][seeds[0]] if not p.same_shape)
-    exactly = measurement(f"bit for bit, of {num_same} blocks of the same shape: {CLEAR}", exact[CLEAR], "%")
-    answer, sentence = judge_highway(exactly, num_same, shrink, strided, left)
+
+def _finding(passages: Passages) -> Finding:
+    blocks = next(iter(passages[CLEAR].values()))
+    num_same = sum(p.same_shape for p in blocks)
+    reach = next(p.reach for p in blocks if not p.same_shape)
+    clear = passages[CLEAR].values()
     return Finding(
         name="highway",
         claim="The gradient through + x is not shrunk at all.",
         source="article; He et al. 2016",
-        answer=answer,
-        sentence=sentence,
+        answer=judged(highway_settings(passages)),
+        sentence=_sentence(passages),
         setup=(
-            f"Untrained residual nets of {_DEPTH} layers ({len(passages[CLEAR][seeds[0]])} blocks, width "
-            f"{_WIDTH}, batch norm), {_NUM_IMAGES} images of noise with random labels. At every block the "
-            "gradient that comes out of the shortcut is compared with the one that went in. The highway in "
-            "the picture is the gradient that takes the shortcut at every block, none of the branches. Two "
-            f"blocks halve the image and double the channels: their shortcut reads {reach:.0%} of the "
-            "pixels and the new channels have no way back."
+            f"Untrained residual nets of {_DEPTH} layers ({len(blocks)} blocks, width {_WIDTH}, batch norm), "
+            f"{_NUM_IMAGES} images of noise with random labels. At every block the gradient that comes out "
+            "of the shortcut is compared with the one that went in. Not shrunk at all is: the same bits, at "
+            "every block and seed. The highway in the picture is the gradient that takes the shortcut at "
+            "every block, none of the branches. Two blocks halve the image and double the channels: their "
+            f"shortcut reads {reach:.0%} of the pixels and the new channels have no way back."
         ),
-        measurements=(exactly, *shrink.values(), strided, *left.values()),
+        measurements=(
+            measurement(
+                f"bit for bit, of {num_same} blocks of the same shape: {CLEAR}",
+                [exact_share(each) for each in clear],
+                "%",
+            ),
+            *(
+                measurement(f"one block of the same shape lets through: {name}", _through(by_seed, True), "x")
+                for name, by_seed in passages.items()
+            ),
+            measurement("a block that halves the image lets through", _through(passages[CLEAR], False), "x"),
+            *(
+                measurement(f"left at the first block: {name}", _left(by_seed), "x")
+                for name, by_seed in passages.items()
+            ),
+        ),
         pictures=(
             Picture(
                 highway_figure(
@@ -121,10 +140,10 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
                 ),
                 "What is left of the gradient that takes every shortcut and no branch, from the last block "
                 "(right) back to the first (left). Flat means not shrunk; lines that leave the picture go "
-                "on falling. The steps are the two blocks that halve "
-                "the image.",
-                "Lines from right to left: flat but for two steps where nothing stands after the addition; "
-                "falling with a ReLU, a scaled shortcut or a sigmoid in the way.",
+                "on falling. The steps are the two blocks that halve the image.",
+                "Lines from right to left, left at the first block: "
+                + "; ".join(f"{name} {mean_text(_left(by_seed))}" for name, by_seed in passages.items())
+                + ".",
             ),
         ),
         details={
@@ -138,6 +157,47 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
             }
             for name, by_seed in passages.items()
         },
+    )
+
+
+def _through(by_seed: Mapping[int, Sequence[Passage]], same_shape: bool) -> BySeed:
+    return {seed: transmission(each, same_shape) for seed, each in by_seed.items()}
+
+
+def _left(by_seed: Mapping[int, Sequence[Passage]]) -> BySeed:
+    return {seed: each[0].left for seed, each in by_seed.items()}
+
+
+def highway_settings(passages: Passages) -> dict[str, list[Part]]:
+    """Return, for each way a shortcut may go, whether the gradient leaves it as it came.
+
+    Only equal bits say so: an interval that contains 1 is not resolved.
+    """
+    says = "the gradient leaves the shortcut as it came"
+    ways = {_NETS[name].when: (by_seed, True) for name, by_seed in passages.items()}
+    ways[HALVING] = (passages[CLEAR], False)
+    exact, asked = {}, {}
+    for when, (by_seed, same_shape) in ways.items():
+        blocks = [p.exact for each in by_seed.values() for p in each if p.same_shape == same_shape]
+        if all(blocks):
+            exact[when] = Part(says, True, f"bit for bit in {len(blocks)} blocks, n = {len(by_seed)}")
+        else:
+            asked[when] = Asked(says, _through(by_seed, same_shape), "higher", 1, "x")
+    found = exact | decided(asked)
+    return {when: [found[when]] for when in ways}
+
+
+def _sentence(passages: Passages) -> str:
+    n = len(passages[CLEAR])
+    let_through = [f"{mean_text(_through(by_seed, True))} with {name}" for name, by_seed in passages.items()]
+    ends = [f"{mean_text(_left(by_seed))} with {name}" for name, by_seed in passages.items()]
+    same = [exact_share(each) for each in passages[CLEAR].values()]
+    return story(
+        f"With {CLEAR}, {mean_text(same)}% of the blocks of the same shape pass the gradient on bit for bit, "
+        f"n = {n}. A block of the same shape lets through {listed(let_through)}; one that halves the image "
+        f"{mean_text(_through(passages[CLEAR], False))}, even on the clear way. Behind all {_DEPTH // 2 - 1} "
+        f"blocks there is left {listed(ends)}.",
+        too_few(n),
     )
 
 
@@ -192,39 +252,6 @@ def exact_share(passages: Sequence[Passage]) -> float:
 def transmission(passages: Sequence[Passage], same_shape: bool) -> float:
     """Return the geometric mean over the blocks of the same shape, or over those that change it."""
     return geometric_mean([p.transmission for p in passages if p.same_shape == same_shape])
-
-
-def judge_highway(
-    exactly: Measurement,
-    num_same: int,
-    shrink: Mapping[str, Measurement],
-    strided: Measurement,
-    left: Mapping[str, Measurement],
-) -> tuple[Answer, str]:
-    """Say where the claim holds: bit for bit where the way is clear, and what shrinks it elsewhere."""
-    assert exactly.mean is not None
-    shrinking = [name for name, m in shrink.items() if m.interval is not None and m.interval[1] < 1]
-    if exactly.mean < 100:
-        return "does not hold", (
-            f"With {CLEAR} only {exactly.mean:.0f}% of the {num_same} blocks of the same shape pass the "
-            f"gradient on bit for bit, n = {exactly.n}."
-        )
-    clear = (
-        f"With {CLEAR}, all {num_same} blocks of the same shape pass the gradient on bit for bit, n = "
-        f"{exactly.n}. "
-    )
-    if not shrinking and exactly.n < 2:
-        return "not resolved", clear + "One seed has no interval to judge the others by."
-    if not shrinking:
-        return "holds", clear + "Nothing that was put in the way shrank it."
-    parts = [f"{mean_text(shrink[name])} is left in a block with {name}" for name in shrinking]
-    ends = [f"{mean_text(left[name])} with {name}" for name in shrinking]
-    return "holds only if", (
-        f"Only where nothing stands after the addition and the shape stays. {clear}What stands in the way "
-        f"shrinks it: {listed(parts)}; and {mean_text(strided)} in a block that halves the image, even on "
-        f"the clear way. Behind all {_DEPTH // 2 - 1} blocks there is left {mean_text(left[CLEAR])} on the "
-        f"clear way, {listed(ends)}."
-    )
 
 
 def _size(g: Tensor) -> float:

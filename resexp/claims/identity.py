@@ -1,4 +1,4 @@
-"""The extreme: where Y = x, a residual block has only to zero its weights. And where Y is something else."""
+"""The extreme: where Y = x, a residual block has only to add nothing. And where Y is something else."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -9,18 +9,21 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp.analysis.statistics import DifferenceWord
+from resexp.analysis.statistics import paired_difference
 from resexp.claims.finding import (
-    Answer,
-    Differences,
+    Asked,
+    BySeed,
     Finding,
     Measurement,
     OnProgress,
+    Part,
     Picture,
+    decided,
+    judged,
     listed,
     mean_text,
     measurement,
-    paired_differences,
+    story,
     too_few,
 )
 from resexp.claims.stacked_training import (
@@ -33,7 +36,8 @@ from resexp.claims.stacked_training import (
     make_blocks,
     one_thread,
 )
-from resexp.models.blocks import conv
+from resexp.models.blocks import Block, conv
+from resexp.probes.norms import norms
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import (
     INK,
@@ -59,12 +63,14 @@ class Case(NamedTuple):
     title: str
     num_blocks: int
     signed: bool
+    when: str
+    """as it is said after `holds only if`"""
 
 
 CASES = (
-    Case("one block, signed inputs", 1, True),
-    Case("one block, inputs of 0 and above", 1, False),
-    Case("four blocks, signed inputs", 4, True),
+    Case("one block, signed inputs", 1, True, "there is one block and its inputs have both signs"),
+    Case("one block, inputs of 0 and above", 1, False, "there is one block and no input is below 0"),
+    Case("four blocks, signed inputs", 4, True, "there are four blocks"),
 )
 
 
@@ -83,37 +89,68 @@ TARGETS: dict[str, Target] = {
 }
 
 
-Errors = dict[tuple[str, str, str], dict[int, float]]
+Errors = Mapping[tuple[str, str, str], BySeed]
 """By case, target and arm: one number a seed."""
+ZEROED = 0.1
+"""Weights that keep less than this part of their norm have been zeroed."""
+
+
+class Branch(NamedTuple):
+    """How a trained block comes to add little, all its blocks together."""
+
+    first: float
+    """norm of the first layers' weights at the end over that at the start"""
+    last: float
+    """the same of the last layers, those before the addition"""
+    live: float
+    """percent of the ReLUs (a channel each) that fire at any pixel of the held-out images"""
+    response: float
+    """|R(x)|² over |x|², mean over the blocks"""
+
+
+BRANCH_UNITS = {"first": "of its start", "last": "of its start", "live": "%", "response": "of |x|²"}
+BRANCH_WORDS = {
+    "first": "norm of the first layer's weights",
+    "last": "norm of the last layer's weights",
+    "live": "ReLUs that fire",
+    "response": "size of R",
+}
+Branches = Mapping[str, Mapping[int, Branch]]
+"""The residual block's where Y = x, by case and seed."""
+
+
+class Learned(NamedTuple):
+    """One arm at one target."""
+
+    errors: dict[int, float]
+    rate: float
+    branches: dict[int, Branch]
 
 
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Train the three arms on four targets, alone and stacked, and compare what they miss."""
-    errors: Errors = {}
-    rates: dict[str, float] = {}
+    learned: dict[tuple[str, str, str], Learned] = {}
     jobs = [(case, target, arm) for case in CASES for target in TARGETS for arm in BLOCK_ARMS]
     total = sum(case.num_blocks for case, _, _ in jobs)
     done = 0
     with one_thread():
         for case, target, arm in jobs:
-            key = (case.title, target, arm)
-            errors[key], rates[", ".join(key)] = learn_targets(case, target, arm, seeds)
+            learned[case.title, target, arm] = learn_targets(case, target, arm, seeds)
             done += case.num_blocks
             report(done / total)
-    found = paired_differences(
-        {
-            (case.title, target): (errors[case.title, target, RESIDUAL], errors[case.title, target, PLAIN])
-            for case in CASES
-            for target in TARGETS
-        }
-    )
-    answer, sentence = judge_identity(errors, found)
+    return _finding(learned)
+
+
+def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
+    errors = {key: each.errors for key, each in learned.items()}
+    branches = {case.title: learned[case.title, SAME, RESIDUAL].branches for case in CASES}
+    parts = identity_parts(errors)
     return Finding(
         name="identity",
-        claim="Where Y = x a plain block must learn to copy; a residual block just zeroes its weights.",
+        claim="Where Y = x a residual block beats a plain one, which must learn to copy.",
         source="article",
-        answer=answer,
-        sentence=sentence,
+        answer=judged({case.when: [parts[case.title, SAME]] for case in CASES}),
+        sentence=_sentence(errors, branches, parts),
         setup=(
             f"Blocks of two 3x3 convolutions with biases and a ReLU between them, {CHANNELS} channels, "
             "nothing after the addition, so that no target is out of a single block's reach for want of a "
@@ -123,20 +160,26 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
             f"negative. Same first weights, same images, {_STEPS} steps of {_BATCH_SIZE}; the best of "
             f"{len(_RATES)} learning rates, chosen on other images. The error is the part of the target's "
             "square that is missed, on images never trained on: 1 is as good as answering zero. 'From "
-            "zero' starts with the last layer at zero, so where Y = x it is right before it learns."
+            "zero' starts with the last layer at zero, so where Y = x it is right before it learns. The "
+            "article says that a residual block just zeroes its weights where Y = x; so their norm was taken "
+            "before and after, with the ReLUs that fire at any pixel of the held-out images, and R itself."
         ),
-        measurements=identity_measurements(errors, found),
-        pictures=tuple(picture(case, errors) for case in CASES),
+        measurements=identity_measurements(errors, branches),
+        pictures=tuple(_picture(case, errors) for case in CASES),
         details={
-            "seeds": list(seeds),
-            "rates": rates,
+            "seeds": list(next(iter(errors.values()))),
+            "rates": {", ".join(key): each.rate for key, each in learned.items()},
             "errors": {", ".join(key): list(each.values()) for key, each in errors.items()},
+            "branches": {
+                case: {str(seed): branch._asdict() for seed, branch in by_seed.items()}
+                for case, by_seed in branches.items()
+            },
         },
     )
 
 
-def learn_targets(case: Case, target: str, arm: str, seeds: Sequence[int]) -> tuple[dict[int, float], float]:
-    """Return each seed's error on held-out images, and the rate it was reached at."""
+def learn_targets(case: Case, target: str, arm: str, seeds: Sequence[int]) -> Learned:
+    """Return each seed's error on held-out images, at which rate, and what its branches became."""
     teachers = {seed: teacher(seed, case.signed) for seed in seeds}
 
     def pairs(seed: int, *words: str | int, num: int) -> Pairs:
@@ -159,10 +202,40 @@ def learn_targets(case: Case, target: str, arm: str, seeds: Sequence[int]) -> tu
         choosing=all_seeds("choosing", _NUM_CHOOSING),
         held_out=held_out,
     )
-    return dict(zip(seeds, missed(result.outputs[_STEPS], held_out.wanted), strict=True)), result.rate
+    errors = missed(result.outputs[_STEPS], held_out.wanted)
+    branches = {}
+    for i, seed in enumerate(seeds):
+        begun = blocks(arm, seed, case.num_blocks)
+        ended = blocks(arm, seed, case.num_blocks)
+        ended.load_state_dict({name: weight[i] for name, weight in result.weights.items()})
+        branches[seed] = branch(begun, ended, held_out.given[i])
+    return Learned(dict(zip(seeds, errors, strict=True)), result.rate, branches)
 
 
-def blocks(arm: str, seed: int, num_blocks: int) -> nn.Module:
+@torch.no_grad()
+def branch(begun: nn.Sequential, ended: nn.Sequential, x: Tensor) -> Branch:
+    """Compare blocks with what they began as, and see what they answer to images x [N, C, H, W]."""
+    live, responses = [], []
+    for block in ended.children():
+        assert isinstance(block, Block)
+        fires = block.get_submodule("conv1")(x) > 0
+        live.append(float(fires.any(dim=3).any(dim=2).any(dim=0).double().mean()))
+        responses.append(float(block.branch(x).double().square().sum() / x.double().square().sum()))
+        x = block(x)
+    first, last = (_kept(begun, ended, layer) for layer in ("conv1", "conv2"))
+    return Branch(first, last, 100 * sum(live) / len(live), sum(responses) / len(responses))
+
+
+def _kept(begun: nn.Sequential, ended: nn.Sequential, layer: str) -> float:
+    """Return the norm of this layer's weights in all blocks over that at the start; 1 where that was 0."""
+    start, end = (
+        float(norms([torch.stack([b.get_parameter(f"{layer}.weight") for b in each])])[0])
+        for each in (begun, ended)
+    )
+    return end / start if start else 1.0
+
+
+def blocks(arm: str, seed: int, num_blocks: int) -> nn.Sequential:
     return make_blocks(
         arm, seed, CHANNELS, lambda: conv(CHANNELS, CHANNELS, norm="none"), num_blocks=num_blocks
     )
@@ -196,42 +269,80 @@ def missed(made: Tensor, wanted: Tensor) -> list[float]:
     ).tolist()
 
 
-def judge_identity(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Answer, str]:
-    """Say at which targets the residual block misses less than the plain one."""
-    words: dict[tuple[str, str], DifferenceWord | None] = {key: word for key, (_, word) in found.items()}
+def identity_parts(errors: Errors) -> dict[tuple[str, str], Part]:
+    """Return, by case and target, whether the residual block misses less than the plain one."""
+    return decided(
+        {
+            (case.title, target): Asked(
+                f"it misses less than the plain block, {target}",
+                errors[case.title, target, RESIDUAL],
+                "lower",
+                errors[case.title, target, PLAIN],
+                _UNIT,
+            )
+            for case in CASES
+            for target in TARGETS
+        }
+    )
+
+
+def _sentence(errors: Errors, branches: Branches, parts: Mapping[tuple[str, str], Part]) -> str:
     n = len(next(iter(errors.values())))
-    answer = identity_answer(words)
-    copying = [
+    copying = listed(
         f"{mean_text(errors[case.title, SAME, RESIDUAL])} against the plain block's "
         f"{mean_text(errors[case.title, SAME, PLAIN])} ({case.title})"
         for case in CASES
-    ]
-    exact = all(value == 0 for case in CASES for value in errors[case.title, SAME, ZERO].values())
-    near = all(word == "lower" for (_, target), word in words.items() if target in (SAME, NEAR))
-    lead = "Only where the target is close to the input. " if answer == "holds only if" and near else ""
-    sentence = (
-        f"{lead}Where Y = x the residual block misses {listed(copying)}"
-        + (", and started at zero nothing at all, exactly" if exact else "")
-        + f" (n = {n}). "
     )
-    told = {"lower": "wins", "higher": "loses", "not resolved": "is not told apart"}
-    elsewhere: dict[str, dict[str, list[str]]] = {}
-    for (case, target), word in words.items():
-        if target != SAME and word is not None:
-            elsewhere.setdefault(told[word], {}).setdefault(target, []).append(case)
-    sentence += " ".join(f"It {what} at {_places(places)}." for what, places in elsewhere.items())
-    worse: dict[str, list[str]] = {}
-    for case, target in words:
-        if min(errors[case, target, RESIDUAL].values()) > 1 > max(errors[case, target, ZERO].values()):
-            worse.setdefault(target, []).append(case)
-    if worse:
-        sentence += (
-            f" From random weights it is even worse than answering zero at {_places(worse)}: every block "
-            "adds to the size of what passes. Started at zero it is not."
+    exact = all(value == 0 for case in CASES for value in errors[case.title, SAME, ZERO].values())
+    return story(
+        f"Where Y = x the residual block misses {copying}"
+        + (", and started at zero nothing at all, exactly" if exact else "")
+        + f"; n = {n}.",
+        _mechanism(branches),
+        too_few(n) or _elsewhere(parts),
+        _worse_than_zero(errors),
+    )
+
+
+def _mechanism(branches: Branches) -> str:
+    """Say how R comes to be small."""
+    ways = {
+        case: {key: {seed: getattr(b, key) for seed, b in by_seed.items()} for key in Branch._fields}
+        for case, by_seed in branches.items()
+    }
+    kept = [value for way in ways.values() for key in ("first", "last") for value in way[key].values()]
+    lead = "It does not zero its weights" if min(kept) > ZEROED else "What becomes of its weights"
+    return (
+        f"{lead}: at the end "
+        + "; ".join(
+            f"they keep {mean_text(way['first'])} (first layer) and {mean_text(way['last'])} (last layer) of "
+            f"their norm, {mean_text(way['live'])}% of its ReLUs fire, and |R|² is "
+            f"{mean_text(way['response'])} of |x|² ({case})"
+            for case, way in ways.items()
         )
-    if answer == "not resolved" and None in words.values():
-        sentence += too_few(n)
-    return answer, sentence
+        + "."
+    )
+
+
+def _elsewhere(parts: Mapping[tuple[str, str], Part]) -> str:
+    told = {True: "wins", False: "loses", None: "is not told apart"}
+    places: dict[str, dict[str, list[str]]] = {}
+    for (case, target), part in parts.items():
+        if target != SAME:
+            places.setdefault(told[part.found], {}).setdefault(target, []).append(case)
+    return " ".join(f"It {what} at {_places(cases_of)}." for what, cases_of in places.items())
+
+
+def _worse_than_zero(errors: Errors) -> str:
+    worse: dict[str, list[str]] = {}
+    for case in CASES:
+        for target in TARGETS:
+            from_random, from_zero = (errors[case.title, target, arm].values() for arm in (RESIDUAL, ZERO))
+            if min(from_random) > 1 > max(from_zero):
+                worse.setdefault(target, []).append(case.title)
+    if not worse:
+        return ""
+    return f"From random weights it misses more than zero would at {_places(worse)}; from zero it does not."
 
 
 def _places(cases_of: Mapping[str, Sequence[str]]) -> str:
@@ -242,36 +353,35 @@ def _places(cases_of: Mapping[str, Sequence[str]]) -> str:
     )
 
 
-def identity_answer(words: Mapping[tuple[str, str], DifferenceWord | None]) -> Answer:
-    """Return the answer from the words for (case, target), residual against plain."""
-    if None in words.values():
-        return "not resolved"
-    same = [word for (_, target), word in words.items() if target == SAME]
-    others = [word for (_, target), word in words.items() if target != SAME]
-    if "higher" in same:
-        return "does not hold"
-    if not all(word == "lower" for word in same):
-        return "holds only if" if "lower" in same else "not resolved"
-    return "holds" if all(word == "lower" for word in others) else "holds only if"
-
-
-def identity_measurements(errors: Errors, found: Differences[tuple[str, str]]) -> tuple[Measurement, ...]:
-    """Return all errors, Y = x first, then the differences."""
-    ordered = sorted(
-        errors, key=lambda key: (list(TARGETS).index(key[1]), [c.title for c in CASES].index(key[0]))
-    )
+def identity_measurements(errors: Errors, branches: Branches) -> tuple[Measurement, ...]:
+    """Return all errors, Y = x first, what the residual block's branches became, and the differences."""
+    cells = [(case.title, target) for target in TARGETS for case in CASES]
     rows = [
         measurement(f"{target}, {case}: {arm}", errors[case, target, arm], _UNIT)
-        for case, target, arm in ordered
+        for case, target in cells
+        for arm in BLOCK_ARMS
     ]
     rows += [
-        Measurement.of(f"{target}, {case}: residual minus plain", estimate, _UNIT)
-        for (case, target), (estimate, _) in found.items()
+        measurement(
+            f"{SAME}, {case}: {BRANCH_WORDS[key]}",
+            {seed: getattr(b, key) for seed, b in by_seed.items()},
+            unit,
+        )
+        for case, by_seed in branches.items()
+        for key, unit in BRANCH_UNITS.items()
+    ]
+    rows += [
+        Measurement.of(
+            f"{target}, {case}: residual minus plain",
+            paired_difference(errors[case, target, RESIDUAL], errors[case, target, PLAIN]),
+            _UNIT,
+        )
+        for case, target in cells
     ]
     return tuple(rows)
 
 
-def picture(case: Case, errors: Errors) -> Picture:
+def _picture(case: Case, errors: Errors) -> Picture:
     """Return a case's errors, a mark a seed."""
     values = {
         arm: [list(errors[case.title, target, arm].values()) for target in TARGETS] for arm in BLOCK_ARMS

@@ -6,14 +6,15 @@ that is the shortcut alone: the input comes from a ReLU, so the ReLU after the a
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Literal, NamedTuple
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from resexp.claims.small_training import Drawings
 from resexp.data.batches import render, sample, unaugmented
 from resexp.models.resnet import Network
-from resexp.probes.gradient_profile import gradient_profile
 from resexp.training.evaluation import evaluate
 
 NUM_TESTED = 1_000
@@ -32,8 +33,10 @@ class Patient(NamedTuple):
     """on the tested drawings, in [0, 1], nothing taken out"""
     without: Mapping[Statistics, Mapping[str, float]]
     """the error without each block that can be taken out"""
+    blocks: tuple[str, ...]
+    """all of them, in depth order"""
     response: Mapping[str, float]
-    """standard deviation of R(x) of each block, after the norm and before the addition or ReLU"""
+    """standard deviation of each 3x3 layer's answer, in depth order"""
 
 
 def examine(net: Network, images: Drawings) -> Patient:
@@ -46,13 +49,37 @@ def examine(net: Network, images: Drawings) -> Patient:
 
     lesioned = {name: without(net, name) for name in removable(net)}
     batch = render(images.train, unaugmented(sample(len(images.train.labels), PROBE)))
-    outputs = gradient_profile(deepcopy(net).train(), batch)["outputs"]
     return Patient(
         accuracy=evaluate(deepcopy(net).eval(), images.test).accuracy,
         error={way: error(net, way) for way in STATISTICS},
         without={way: {name: error(left, way) for name, left in lesioned.items()} for way in STATISTICS},
-        response={output["name"]: output["response_std"] for output in outputs[1:]},
+        blocks=tuple(name for name, _ in net.blocks()),
+        response=responses(net, batch.images),
     )
+
+
+@torch.no_grad()
+def responses(net: Network, images: Tensor) -> dict[str, float]:
+    """Return the standard deviation of what each 3x3 layer answers to images [N, 3, H, W], by its name.
+
+    He et al. 2015, Fig. 7: after batch norm, with the statistics of these images, and before the ReLU or the
+    addition. For nets in `post` order.
+    """
+    net = deepcopy(net).train()
+    norms = [
+        net.stem.get_submodule("norm"),
+        *(norm for _, block in net.blocks() for _, norm in block.layers()),
+    ]
+    names = [name for name, _ in net.weighted_layers()[:-1]]
+    found: dict[str, float] = {}
+    for name, norm in zip(names, norms, strict=True):
+        norm.register_forward_hook(partial(_note, found, name))
+    net(images)
+    return found
+
+
+def _note(found: dict[str, float], name: str, _: nn.Module, __: object, answer: Tensor) -> None:
+    found[name] = float(answer.double().std(correction=0))
 
 
 def removable(net: Network) -> list[str]:

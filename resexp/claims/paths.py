@@ -7,7 +7,7 @@ exactly, without a sample of paths: G_k <- S^T G_k + J^T G_(k-1), block by block
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import comb
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,23 @@ from matplotlib.ticker import PercentFormatter
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.analysis.statistics import CONFIDENCE
-from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, measurement
+from resexp.claims.finding import (
+    Answer,
+    Asked,
+    BySeed,
+    Finding,
+    Measurement,
+    OnProgress,
+    Part,
+    Picture,
+    decided,
+    judged,
+    mean_text,
+    measurement,
+    spelled,
+    story,
+    too_few,
+)
 from resexp.claims.stacked_training import one_thread
 from resexp.models.resnet import Network, build
 from resexp.probes.gradient_profile import Folded, fold
@@ -28,90 +43,152 @@ from resexp.report.figures.style import (
     SOFT,
     panel,
 )
+from resexp.report.formatting import number
 from resexp.seeds import derive
 
 _DEPTH, _WIDTH, _SIZE, _NUM_IMAGES = 110, 8, 16, 8
 _NUM_BLOCKS = (_DEPTH - 2) // 2
-SHORT = range(5, 18)
-"""The lengths Veit et al. name for n = 54."""
-_NETS: dict[str, dict[str, Any]] = {
-    "batch norm (He et al. 2015)": {},
-    "batch norm, nothing after the addition": {"order": "pre"},
-    "no norm, PyTorch's own init": {"norm": "none", "init": "default"},
-    "no norm, He init": {"norm": "none"},
+SHORT = range(18)
+"""At most 17 branches. Veit et al. name 5 to 17 for n = 54; shorter paths are short too."""
+ALMOST_ALL, FEW = 90, 1
+"""Percent: of the gradient, and of all paths."""
+
+
+class ProbedNet(NamedTuple):
+    """What makes a residual net this one, and how it is said after `holds only if`."""
+
+    axes: dict[str, Any]
+    when: str
+
+
+_NETS = {
+    "batch norm (He et al. 2015)": ProbedNet({}, "there is batch norm"),
+    "batch norm, nothing after the addition": ProbedNet(
+        {"order": "pre"}, "there is batch norm and nothing after the addition"
+    ),
+    "no norm, PyTorch's own init": ProbedNet(
+        {"norm": "none", "init": "default"}, "there is no norm and the weights begin small (PyTorch's)"
+    ),
+    "no norm, He init": ProbedNet({"norm": "none"}, "there is no norm and the weights begin large (He's)"),
 }
 MAIN = next(iter(_NETS))
-ALMOST_ALL = 0.9
+Shares = Mapping[str, Mapping[int, Sequence[float]]]
+"""By net and seed: each length's share of the gradient."""
 
 
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     """Split the gradient of untrained nets of 54 blocks by path length, and hold it against the count."""
-    shares: dict[str, list[list[float]]] = {name: [] for name in _NETS}
+    shares: dict[str, dict[int, list[float]]] = {name: {} for name in _NETS}
+    jobs = [(seed, name) for seed in seeds for name in _NETS]
     with one_thread():
-        for i, seed in enumerate(seeds):
-            for j, (name, axes) in enumerate(_NETS.items()):
-                by_length = gradients_by_length(*folded_net(seed, axes))
-                shares[name].append(projection_shares(by_length))
-                report((i * len(_NETS) + j + 1) / (len(seeds) * len(_NETS)))
+        for done, (seed, name) in enumerate(jobs, start=1):
+            by_length = gradients_by_length(*folded_net(seed, _NETS[name].axes))
+            shares[name][seed] = projection_shares(by_length)
+            report(done / len(jobs))
+    return _finding(shares)
 
+
+def _finding(shares: Shares) -> Finding:
     count = path_shares(_NUM_BLOCKS)
-    counted = sum(count[k] for k in SHORT)
-    measured = {
-        name: measurement(f"gradient on lengths 5 to 17: {name}", [within(s, SHORT) for s in each], "%")
-        for name, each in shares.items()
+    carried = {name: _on_short(by_seed) for name, by_seed in shares.items()}
+    lengths = {
+        name: {seed: mean_length(each) for seed, each in by_seed.items()} for name, by_seed in shares.items()
     }
-    lengths = [
-        measurement(f"mean length, weighted by gradient: {name}", [mean_length(s) for s in each], "branches")
-        for name, each in shares.items()
-    ]
-    answer, sentence = judge_paths(measured, counted)
+    counted = within(count, SHORT)
+    answer = judged(path_settings(carried, counted))
     return Finding(
         name="paths",
         claim="A residual net is a bundle of paths, and the few short ones carry almost all of the gradient.",
         source="Veit et al. 2016",
         answer=answer,
-        sentence=sentence,
+        sentence=_sentence(answer, carried, lengths, counted),
         setup=(
             f"At each of the {_NUM_BLOCKS} blocks of a {_DEPTH}-layer net the gradient can go back through "
             "the shortcut or through the branch; that makes 2^54 paths. A path's length is the number of "
-            "branches it takes. The gradient at the stem is the sum over all paths. It was split exactly "
-            f"by length, in 64-bit numbers, in untrained nets (width {_WIDTH}, ReLU, {_NUM_IMAGES} images of "
-            "noise with random labels). Parts of a sum of vectors can point away from it, so a length's "
-            "share is its projection on the whole gradient; shares add up to 100% and single ones may be "
-            "negative. Veit et al. looked at a trained net; none was trained here."
+            f"branches it takes; short is at most {SHORT[-1]}, almost all more than {ALMOST_ALL}%, few less "
+            f"than {FEW}% of the paths. The gradient at the stem is the sum over all paths. It was split "
+            f"exactly by length, in 64-bit numbers, in untrained nets (width {_WIDTH}, ReLU, {_NUM_IMAGES} "
+            "images of noise with random labels). Parts of a sum of vectors can point away from it, so a "
+            "length's share is its projection on the whole gradient; shares add up to 100% and single ones "
+            "may be negative. Veit et al. looked at a trained net; none was trained here."
         ),
         measurements=(
-            Measurement("paths of length 5 to 17, of all 2^54", 100 * counted, None, 0, "% (exact)"),
-            *measured.values(),
-            *lengths,
-        ),
-        pictures=(
-            Picture(
-                path_figure(count, {name: shares[name] for name in list(_NETS)[:1]}, SHORT),
-                "Grey: how many of the paths have each length. Colour: how much of the gradient they "
-                "carry, in the net of He et al. 2015 before training. Almost all paths are long; the "
-                "gradient takes the "
-                "short ones.",
-                "Two humps over path length from 0 to 54: the count of paths is centred at 27, "
-                f"the gradient at {lengths[0].mean:.0f}.",
+            Measurement(f"paths of length 0 to {SHORT[-1]}, of all 2^54", counted, None, 0, "% (exact)"),
+            *(
+                measurement(f"gradient on lengths 0 to {SHORT[-1]}: {name}", each, "%")
+                for name, each in carried.items()
             ),
-            Picture(
-                path_figure(count, {name: shares[name] for name in list(_NETS)[1:]}, SHORT),
-                "The same for three other nets. Without normalisation it depends on how the weights begin: "
-                "small weights leave the gradient to the very shortest paths; with He's larger ones "
-                "it spreads like the paths themselves.",
-                "Gradient shares by path length: "
-                + "; ".join(f"{m.what.split(': ')[1]} centred at {m.mean:.0f}" for m in lengths[1:])
-                + ".",
+            *(
+                measurement(f"mean length, weighted by gradient: {name}", each, "branches")
+                for name, each in lengths.items()
             ),
         ),
+        pictures=_pictures(count, shares, lengths),
         details={
             "num_blocks": _NUM_BLOCKS,
             "path_shares": count,
             "gradient_shares": {
-                name: dict(zip(map(str, seeds), each, strict=True)) for name, each in shares.items()
+                name: {str(seed): list(each) for seed, each in by_seed.items()}
+                for name, by_seed in shares.items()
             },
         },
+    )
+
+
+def _on_short(by_seed: Mapping[int, Sequence[float]]) -> BySeed:
+    return {seed: within(each, SHORT) for seed, each in by_seed.items()}
+
+
+def path_settings(carried: Mapping[str, BySeed], counted: float) -> dict[str, list[Part]]:
+    """Return, for each net, whether its short paths are few and whether they carry almost all.
+
+    carried, counted: percent of the gradient and of the paths.
+    """
+    few = Part("the short paths are few", counted < FEW, f"{number(counted)}% of all paths, limit {FEW}%")
+    says = "they carry almost all of the gradient"
+    parts = decided({name: Asked(says, each, "higher", ALMOST_ALL, "%") for name, each in carried.items()})
+    return {_NETS[name].when: [few, part] for name, part in parts.items()}
+
+
+def _sentence(
+    answer: Answer, carried: Mapping[str, BySeed], lengths: Mapping[str, BySeed], counted: float
+) -> str:
+    n = len(carried[MAIN])
+    others = "; ".join(
+        f"{name} {spelled(each)}%, mean length {mean_text(lengths[name])}"
+        for name, each in carried.items()
+        if name != MAIN
+    )
+    return story(
+        f"In the net of He et al. 2015 the {number(counted)}% of the paths that take at most {SHORT[-1]} of "
+        f"the {_NUM_BLOCKS} branches carry {spelled(carried[MAIN])}% of the gradient, mean length "
+        f"{mean_text(lengths[MAIN])}, n = {n}, before any training. Elsewhere: {others}.",
+        "All have the same shortcuts: it is the doing of norm and initial weights."
+        if answer.word == "holds only if"
+        else "",
+        too_few(n),
+    )
+
+
+def _pictures(count: Sequence[float], shares: Shares, lengths: Mapping[str, BySeed]) -> tuple[Picture, ...]:
+    first, *others = _NETS
+    seeds = {name: list(by_seed.values()) for name, by_seed in shares.items()}
+    centres = {name: mean_text(each) for name, each in lengths.items()}
+    return (
+        Picture(
+            path_figure(count, {first: seeds[first]}, SHORT),
+            "Grey: how many of the paths have each length. Colour: how much of the gradient they carry, in "
+            "the net of He et al. 2015 before training.",
+            f"Two humps over path length from 0 to {_NUM_BLOCKS}: the count of paths is centred at "
+            f"{_NUM_BLOCKS // 2}, the gradient at {centres[first]}.",
+        ),
+        Picture(
+            path_figure(count, {name: seeds[name] for name in others}, SHORT),
+            "The same for three other nets. Without normalisation it depends on how large the weights begin.",
+            "Gradient shares by path length: "
+            + "; ".join(f"{name} centred at {centres[name]}" for name in others)
+            + ".",
+        ),
     )
 
 
@@ -175,43 +252,6 @@ def within(shares: Sequence[float], lengths: range) -> float:
 
 def mean_length(shares: Sequence[float]) -> float:
     return sum(k * share for k, share in enumerate(shares))
-
-
-def judge_paths(measured: dict[str, Measurement], counted: float) -> tuple[Answer, str]:
-    """Say whether lengths 5 to 17 carry almost all of the gradient, from the intervals of each net."""
-    main = measured[MAIN]
-    words = {name: _word(m) for name, m in measured.items()}
-    others = [name for name in measured if name != MAIN]
-    refuted = [name for name in others if words[name] == "no"]
-    answers: dict[str, Answer] = {
-        "yes": "holds only if" if refuted else "holds",
-        "no": "does not hold",
-        "open": "not resolved",
-    }
-    low, high = main.interval or (main.mean, main.mean)
-    sentence = (
-        f"In the net of He et al. 2015, {100 * counted:.2f}% of the paths (lengths 5 to 17 of 54) carry "
-        f"{main.mean:.0f}% of the gradient [{low:.0f}, {high:.0f}], n = {main.n}, before any training."
-    )
-    if refuted:
-        parts = " and ".join(f"{measured[name].mean:.1f}% ({name})" for name in refuted)
-        if all(name.startswith("no norm") for name in refuted):
-            sentence = (
-                f"Only with normalisation. {sentence} That is the doing of the normalisation and the "
-                f"weights, not of the shortcuts alone: elsewhere the same lengths carry {parts}."
-            )
-        else:
-            sentence = f"Not in every net. {sentence} Elsewhere the same lengths carry {parts}."
-    if main.interval is None:
-        sentence += f" One seed has no {CONFIDENCE:.0%} interval."
-    return answers[words[MAIN]], sentence
-
-
-def _word(measured: Measurement) -> str:
-    if measured.interval is None:
-        return "open"
-    low, high = measured.interval
-    return "yes" if low > 100 * ALMOST_ALL else "no" if high < 100 * ALMOST_ALL else "open"
 
 
 def path_figure(

@@ -40,8 +40,5 @@ CLAIMS: dict[str, Claim] = {
     "paths": later("paths"),
     "shattering": later("shattering"),
 }
-SEEDS: dict[str, int] = dict.fromkeys(CLAIMS, 5) | {
-    "activation": 3,
-    "small-responses": 3,
-}
-"""How many seeds a claim takes unless told otherwise: five where a minute has room for them."""
+NUM_SEEDS = 5
+"""How many seeds a claim takes unless told otherwise: the fewest that carry a word."""

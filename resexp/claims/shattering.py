@@ -18,21 +18,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
 from torch import Tensor
 
-from resexp.analysis.statistics import DifferenceWord, Estimate, Interval, mean_estimate, paired_difference
+from resexp.analysis.statistics import Interval, mean_estimate, paired_difference
 from resexp.claims.finding import (
-    Answer,
+    Asked,
+    BySeed,
     Finding,
-    Measurement,
     OnProgress,
+    Part,
     Picture,
-    listed,
-    paired_differences,
+    decided,
+    judged,
+    mean_text,
+    measurement,
     spelled,
+    story,
     too_few,
 )
 from resexp.models.resnet import Network, build
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress, panel
+from resexp.report.formatting import number
 from resexp.seeds import derive
 
 DEPTHS = (8, 20, 56)
@@ -53,8 +58,17 @@ _ARMS: dict[str, dict[str, Any]] = {
     "residual, no norm": {"kind": "residual", "norm": "none"},
 }
 """With batch norm and two convs a block, unless the name says otherwise."""
-RIVALS = (_RESIDUAL, ONE_CONV, SMALL_BRANCH)
-"""The arms held against the plain net with batch norm, at each depth."""
+RIVALS = {
+    _RESIDUAL: "both nets have batch norm and the blocks two convs",
+    ONE_CONV: "both have batch norm and the blocks one conv",
+    SMALL_BRANCH: "both have batch norm and the branches are divided by 10",
+}
+"""The residual nets of the claim, and how each is said after `holds only if`."""
+NO_NORM = "the plain net has no norm"
+NOISE = 0.1
+"""A correlation below it is no more than noise has: at 256 points that is 0 with a spread of 1/16."""
+LEEWAY = 0.75
+"""The part of what 1/sqrt(depth) leaves that must be left at least."""
 Correlations = Mapping[str, Mapping[int, Mapping[int, float]]]
 """By arm, depth and seed."""
 _MARKERS = "os^Dvp"
@@ -109,10 +123,8 @@ def neighbour_correlation(g: Tensor) -> float:
 
 
 def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Finding:
-    means = {arm: {d: mean_estimate(list(found[arm][d].values())) for d in DEPTHS} for arm in _ARMS}
-    gaps = paired_differences({(arm, d): (found[arm][d], found[_PLAIN][d]) for arm in RIVALS for d in DEPTHS})
-    words: dict[tuple[str, int], DifferenceWord | None] = {cell: word for cell, (_, word) in gaps.items()}
     spacing = 2 * REACH / (NUM_POINTS - 1)
+    unit = "correlation at lag 1"
     return Finding(
         name="shattering",
         claim=(
@@ -120,26 +132,29 @@ def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Fi
             "with batch norm they still resemble each other: less with depth, but only like 1/sqrt(depth)."
         ),
         source="Balduzzi et al. 2017",
-        answer=shattering_answer(words),
-        sentence=_sentence(found, means, words),
+        answer=judged(shattering_settings(found)),
+        sentence=_sentence(found),
         setup=(
             f"{NUM_POINTS} numbers x from {-REACH:g} to {REACH:g}, {spacing:.2g} apart, go in as 1x1 images "
-            f"(x, 1, 0); nets of width {_WIDTH} with He's initial weights, untrained, {NETS_PER_SEED} a "
-            "seed. Measured: the correlation of the first logit's gradient at an x with that at the next x. "
-            "It depends on this spacing. All with batch norm and two convs a block, unless named otherwise."
+            f"(x, 1, 0); untrained nets of width {_WIDTH} with He's weights, {NETS_PER_SEED} a seed. "
+            "Measured: the correlation of the first logit's gradient at an x with that at the next x. "
+            f"It depends on this spacing. White noise stays below {NOISE}, and what resembles is above it. "
+            f"Only like 1/sqrt(depth) is: at depth {DEPTHS[-1]} at least {LEEWAY:.0%} of what that leaves of "
+            f"the correlation at depth {DEPTHS[0]}. All with batch norm and two convs a block, unless named "
+            "otherwise."
         ),
         measurements=(
             *(
-                Measurement.of(f"{arm}, depth {d}", means[arm][d], "correlation at lag 1")
-                for d in reversed(DEPTHS)
+                measurement(f"{arm}, depth {depth}", found[arm][depth], unit)
+                for depth in reversed(DEPTHS)
                 for arm in _ARMS
             ),
             *(
-                Measurement.of(f"{arm} minus {_PLAIN}, depth {d}", estimate, "correlation at lag 1")
-                for (arm, d), (estimate, _) in gaps.items()
+                measurement(f"{arm}, depth {DEPTHS[-1]}, by 1/sqrt(depth)", _by_law(found[arm]), unit)
+                for arm in RIVALS
             ),
         ),
-        pictures=_pictures(means, x, traces),
+        pictures=_pictures(found, x, traces),
         details={
             "depths": list(DEPTHS),
             "spacing": spacing,
@@ -147,73 +162,57 @@ def _finding(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> Fi
                 arm: {str(d): {str(seed): c for seed, c in found[arm][d].items()} for d in DEPTHS}
                 for arm in _ARMS
             },
-            "words": {f"{arm}, depth {d}": word for (arm, d), word in words.items()},
         },
     )
 
 
-def resisting(words: Mapping[tuple[str, int], DifferenceWord | None]) -> list[str]:
-    """Return the arms whose gradients resemble each other more than the plain net's at every depth."""
-    return [arm for arm in RIVALS if all(words[arm, d] == "higher" for d in DEPTHS)]
+def _by_law(correlation: Mapping[int, BySeed]) -> BySeed:
+    """Return what 1/sqrt(depth) leaves at the deepest of the correlation at the shallowest."""
+    factor = math.sqrt(DEPTHS[0] / DEPTHS[-1])
+    return {seed: factor * value for seed, value in correlation[DEPTHS[0]].items()}
 
 
-def shattering_answer(words: Mapping[tuple[str, int], DifferenceWord | None]) -> Answer:
-    if any(word is None for word in words.values()):
-        return "not resolved"
-    resist = resisting(words)
-    if _RESIDUAL in resist:
-        return "holds"
-    return "holds only if" if resist else "does not hold"
+def shattering_settings(found: Correlations) -> dict[str, list[Part]]:
+    """Return, for each residual net and for the plain one without norm, what the claim says of it."""
+    deepest = DEPTHS[-1]
+    noise = f"a plain net's gradients at depth {deepest} are like noise"
+    asked: dict[tuple[str, str], Asked] = {
+        (arm, "noise"): Asked(noise, found[arm][deepest], "lower", NOISE) for arm in (_PLAIN, BARE)
+    }
+    for arm in RIVALS:
+        least = {seed: LEEWAY * value for seed, value in _by_law(found[arm]).items()}
+        deep = found[arm][deepest]
+        asked[arm, "alike"] = Asked("a residual net's still resemble each other", deep, "higher", NOISE)
+        asked[arm, "law"] = Asked(
+            f"at least {LEEWAY:.0%} of what 1/sqrt(depth) leaves is left", deep, "higher", least
+        )
+    parts = decided(asked)
+    return {
+        **{RIVALS[arm]: [parts[_PLAIN, "noise"], parts[arm, "alike"], parts[arm, "law"]] for arm in RIVALS},
+        NO_NORM: [parts[BARE, "noise"]],
+    }
 
 
-def _sentence(
-    found: Correlations,
-    means: Mapping[str, Mapping[int, Estimate]],
-    words: Mapping[tuple[str, int], DifferenceWord | None],
-) -> str:
-    first, deepest = DEPTHS[0], DEPTHS[-1]
-    n = means[_PLAIN][deepest].n
-    at_depth = "; ".join(f"{arm} {spelled(means[arm][deepest])}" for arm in (_PLAIN, *RIVALS))
-    parts = [f"Correlation at depth {deepest}, n = {n}: {at_depth}."]
-    resist = resisting(words)
-    if any(word is None for word in words.values()):
-        parts.append(too_few(n))
-    elif resist:
-        parts.append(f"Above the plain net's at all of the depths {listed(DEPTHS)}: {'; '.join(resist)}.")
-    else:
-        parts.append("No residual net is above the plain one at all depths.")
-    if resist and _RESIDUAL not in resist:
-        needed = " or ".join(arm.removeprefix("residual, ") for arm in resist)
-        parts.append(f"So the usual block of two convs does not suffice, but {needed} does.")
-    law = math.sqrt(first / deepest), "1/sqrt(depth)"
-    parts += [f"{arm}: {_law(found[arm], first, deepest, *law)}." for arm in RIVALS]
-    middle = DEPTHS[1]
-    parts.append(f"{BARE}: {_law(found[BARE], first, middle, 2.0 ** (first - middle), '1/2^depth')}.")
+def _sentence(found: Correlations) -> str:
+    deepest, n = DEPTHS[-1], len(found[_PLAIN][DEPTHS[-1]])
+    arms = (_PLAIN, BARE, *RIVALS)
+    law = "; ".join(f"{arm} {mean_text(_by_law(found[arm]))}" for arm in RIVALS)
     gap = paired_difference(found[BARE][deepest], found[_PLAIN][deepest])
-    if gap.interval is not None and gap.interval[0] > 0:
-        parts.append("So what shatters a plain net on this grid is its batch norm more than its depth.")
-    return " ".join(parts)
+    return story(
+        f"Correlation at depth {deepest}, n = {n}: "
+        + "; ".join(f"{arm} {spelled(found[arm][deepest])}" for arm in arms)
+        + f". 1/sqrt(depth) would leave: {law}.",
+        f"Without norm the plain net is {spelled(gap)} above the one with it: what shatters a plain net on "
+        "this grid is its batch norm more than its depth."
+        if gap.interval is not None and gap.interval[0] > 0
+        else "",
+        too_few(n),
+    )
 
 
-def _law(
-    correlation: Mapping[int, Mapping[int, float]], start: int, end: int, factor: float, law: str
-) -> str:
-    """Hold the fall from one depth to another against a law that says it is `factor`."""
-    expected = {seed: factor * c for seed, c in correlation[start].items()}
-    gap = paired_difference(correlation[end], expected)
-    head = f"from depth {start} to {end}, {law} predicts {mean_estimate(list(expected.values())).mean:.2g}"
-    measured = f"measured {spelled(mean_estimate(list(correlation[end].values())))}"
-    if gap.interval is None:
-        return f"{head}, {measured}"
-    low, high = gap.interval
-    verdict = "falls faster" if high < 0 else "falls more slowly" if low > 0 else "not told apart from it"
-    return f"{head}, {measured}: {verdict}"
-
-
-def _pictures(
-    means: Mapping[str, Mapping[int, Estimate]], x: Tensor, traces: Mapping[str, Tensor]
-) -> tuple[Picture, ...]:
-    shown = {arm: (traces[arm] / traces[arm].abs().max()).tolist() for arm in (_PLAIN, *RIVALS, BARE)}
+def _pictures(found: Correlations, x: Tensor, traces: Mapping[str, Tensor]) -> tuple[Picture, ...]:
+    strips = {arm: (traces[arm] / traces[arm].abs().max()).tolist() for arm in (_PLAIN, *RIVALS, BARE)}
+    means = {arm: {d: mean_estimate(list(found[arm][d].values())) for d in DEPTHS} for arm in _ARMS}
     lines = {
         arm: [(d, e.mean, e.interval) for d, e in of_arm.items() if e.mean is not None]
         for arm, of_arm in means.items()
@@ -221,10 +220,10 @@ def _pictures(
     deepest = DEPTHS[-1]
     return (
         Picture(
-            traces_figure(x.tolist(), shown),
+            traces_figure(x.tolist(), strips),
             f"The gradient along x, at depth {deepest}, one net each; every line in units of its own largest "
             "value. A smooth line: neighbours agree. Spikes: they do not.",
-            f"{len(shown)} panels, one line each: the gradient against x for " + "; ".join(shown) + ".",
+            f"{len(strips)} panels, one line each: the gradient against x for " + "; ".join(strips) + ".",
         ),
         Picture(
             depth_figure(lines, "correlation of neighbours"),
@@ -232,7 +231,7 @@ def _pictures(
             f"{means[_PLAIN][deepest].n} seeds, bars 95% intervals.",
             "Correlation against depth. "
             + " ".join(
-                f"{arm}: " + ", ".join(f"{mean:.2f} at depth {d}" for d, mean, _ in line) + "."
+                f"{arm}: " + ", ".join(f"{number(mean)} at depth {d}" for d, mean, _ in line) + "."
                 for arm, line in lines.items()
             ),
         ),

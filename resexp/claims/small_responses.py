@@ -6,19 +6,35 @@ a plain net and it guesses. Here a pair of twins is trained until both know the 
 that keeps the shape is taken out in turn.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import fmean
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from resexp.analysis.statistics import Estimate, mean_estimate, paired_difference
-from resexp.claims.finding import Answer, Finding, Measurement, OnProgress, Picture, spelled
+from resexp.claims.finding import (
+    Asked,
+    BySeed,
+    Finding,
+    OnProgress,
+    Part,
+    Picture,
+    Premise,
+    decided,
+    judged,
+    mean_text,
+    measurement,
+    spelled,
+    story,
+    too_few,
+)
 from resexp.claims.lesions import NUM_TESTED, STATISTICS, Patient, Statistics, examine
 from resexp.claims.small_training import drawings, in_threads, train_briefly
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, LINE, SOFT, dress, panel
+from resexp.report.formatting import number
 
 _KINDS = ("plain", "residual")
 MODEL = {"depth": 14, "width": 16}
@@ -29,12 +45,17 @@ _OPTIM = {
     "lr": 0.1,
     "schedule": {"name": "cosine", "warmup_steps": 50},
 }
-ENOUGH = 0.8
-"""Test accuracy both nets of a pair must pass before a lesion says anything."""
-HARDLY = 0.10
-"""A lesion hardly matters if it adds less than this to the error."""
-RUIN = 0.5
-"""A lesion is ruin if it goes more than this part of the way from the error before to guessing."""
+ENOUGH = 80
+"""Percent right of the test drawings that both nets of a pair must pass before a lesion says anything."""
+HARDLY = 10
+"""A lesion hardly matters if it adds less than this many errors in 100."""
+RUIN = 50
+"""A lesion is ruin if it goes more than this many percent of the way from the error before to guessing."""
+STATISTICS_WHEN: dict[Statistics, str] = {
+    "running": "batch norm keeps the statistics of training",
+    "batch": "batch norm's statistics are those of the net without the block",
+}
+"""How the two ways of measuring are said after `holds only if`."""
 TwinsBySeed = Mapping[int, Mapping[str, Patient]]
 """By seed and kind."""
 _MARKERS = "os^Dvp"
@@ -55,54 +76,75 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
     return _finding(pairs, 1 / images.test.num_classes)
 
 
+class Lesions(NamedTuple):
+    """What taking out one block does to the nets of one kind, with one kind of statistics: a number a net."""
+
+    worst: BySeed
+    """errors in 100 that the worst block adds"""
+    mildest: BySeed
+    """percent of the way to guessing that the least harmful block goes"""
+    mean: BySeed
+    """errors in 100 that a block adds, mean over the blocks"""
+
+
+LESION_UNITS = {"worst": "errors in 100", "mildest": "% of the way", "mean": "errors in 100"}
+LESION_WORDS = {
+    "worst": "added by the worst lesion",
+    "mildest": "way to guessing that the mildest lesion goes",
+    "mean": "added by a lesion, mean over the blocks",
+}
+Patients = Mapping[str, Mapping[int, Patient]]
+"""By kind and seed."""
+AllLesions = Mapping[Statistics, Mapping[str, Lesions]]
+"""By statistics and kind."""
+
+
 def _finding(pairs: TwinsBySeed, guess_accuracy: float) -> Finding:
     guessing = 1 - guess_accuracy
-    trained = [seed for seed, pair in pairs.items() if all(p.accuracy > ENOUGH for p in pair.values())]
+    trained = [seed for seed, pair in pairs.items() if all(100 * p.accuracy > ENOUGH for p in pair.values())]
     patients = {kind: {seed: pairs[seed][kind] for seed in trained} for kind in _KINDS}
-    response = paired_difference(
-        *({s: _mean(p.response.values()) for s, p in patients[kind].items()} for kind in reversed(_KINDS))
-    )
-    lesions: dict[Statistics, Lesions] = {way: _lesions(patients, way, guessing) for way in STATISTICS}
-    parts = parts_of_claim(response, lesions)
-    known = {kind: mean_estimate([pair[kind].accuracy for pair in pairs.values()]) for kind in _KINDS}
+    response = {
+        kind: {s: fmean(p.response.values()) for s, p in of_kind.items()}
+        for kind, of_kind in patients.items()
+    }
+    lesions: AllLesions = {
+        way: {kind: lesions_of(patients[kind], way, guessing) for kind in _KINDS} for way in STATISTICS
+    }
+    known = {kind: {s: 100 * pair[kind].accuracy for s, pair in pairs.items()} for kind in _KINDS}
+    settings, premise = small_responses_settings(known, response, lesions)
     return Finding(
         name="small-responses",
         claim=(
-            "The branches of a trained residual net do little: they answer more weakly than a plain net's "
-            "layers, and any one of them can be taken out; take one out of a plain net and it guesses."
+            "The branches of a trained residual net do little: its layers answer more weakly than a plain "
+            "net's, and any one block can be taken out; take any one out of a plain net and it guesses."
         ),
         source="He et al. 2015, Fig. 7; Veit et al. 2016",
-        answer=small_responses_answer(len(trained), parts),
-        sentence=_sentence((len(trained), len(pairs)), parts, response, lesions, known),
+        answer=judged(settings, premise),
+        sentence=_sentence(known, response, lesions),
         setup=(
             f"Twins of depth {MODEL['depth']} and width {MODEL['width']} with batch norm, on crayon drawings "
             f"of 16x16: {_OPTIM['steps']} steps of {_OPTIM['batch_size']}, learning rate {_OPTIM['lr']}. "
-            "Each block that keeps the shape is taken out in turn, the rest left as it is; the error is that "
-            f"on {NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) "
-            f"and as the net without the block makes them (batch). A pair counts if both pass {ENOUGH:.0%}. "
-            f"Hardly matters: less than {HARDLY:.0%} of the drawings. Ruin: more than {RUIN:.0%} of the way "
-            f"to guessing. (Here a lesion takes one of {_NUM_BLOCKS} blocks; Veit et al.'s net has 54.)"
+            "Each block that keeps the shape is taken out in turn, the rest left alone; the error is that on "
+            f"{NUM_TESTED:,} test drawings, with batch norm's statistics as training left them (running) and "
+            f"as the net without the block makes them (batch). A pair counts if both pass {ENOUGH}%. Any one "
+            f"can be taken out: the worst adds less than {HARDLY} errors in 100. Any one is ruin: the "
+            f"mildest goes over {RUIN}% of the way to guessing. (Here a lesion takes one of {_NUM_BLOCKS} "
+            "blocks; Veit et al.'s net has 54.) A layer's answer: its standard deviation after batch norm, "
+            "before the ReLU or the addition, mean over all 3x3 layers."
         ),
         measurements=(
-            *(Measurement.of(f"test accuracy, {kind}", known[kind], "share right") for kind in _KINDS),
+            *(measurement(f"test accuracy, {kind}", known[kind], "%") for kind in _KINDS),
             *(
-                Measurement.of(f"error added by a lesion, {kind}, {way} statistics", of.added[kind], "share")
-                for way, of in lesions.items()
-                for kind in _KINDS
+                measurement(f"{LESION_WORDS[key]}, {kind}, {way} statistics", getattr(of, key), unit)
+                for key, unit in LESION_UNITS.items()
+                for way, of_way in lesions.items()
+                for kind, of in of_way.items()
             ),
-            *(
-                Measurement.of(
-                    f"way to guessing that a lesion goes, {kind}, {way} statistics", of.way[kind], "share"
-                )
-                for way, of in lesions.items()
-                for kind in _KINDS
-            ),
-            Measurement.of("std of R(x), residual minus plain, mean over blocks", response, "std"),
+            *(measurement(f"std of the 3x3 layers' answers, {kind}", response[kind], "") for kind in _KINDS),
         ),
         pictures=_pictures(patients, guessing) if trained else (),
         details={
-            "enough": ENOUGH,
-            "parts": parts,
+            "enough": ENOUGH / 100,
             "counted": trained,
             "pairs": {
                 str(seed): {kind: patient._asdict() for kind, patient in pair.items()}
@@ -112,93 +154,72 @@ def _finding(pairs: TwinsBySeed, guess_accuracy: float) -> Finding:
     )
 
 
-class Lesions(NamedTuple):
-    """What lesions do under one kind of statistics, mean over the blocks of a net."""
-
-    added: Mapping[str, Estimate]
-    """to the error, by kind"""
-    way: Mapping[str, Estimate]
-    """from the error before to that of guessing, by kind"""
-
-
-def _lesions(patients: Mapping[str, Mapping[int, Patient]], way: Statistics, guessing: float) -> Lesions:
-    added, share = {}, {}
-    for kind, of_kind in patients.items():
-        rises = [
-            (_mean(p.without[way].values()) - p.error[way], guessing - p.error[way]) for p in of_kind.values()
-        ]
-        added[kind] = mean_estimate([rise for rise, _ in rises])
-        share[kind] = mean_estimate([rise / room for rise, room in rises])
-    return Lesions(added, share)
+def lesions_of(patients: Mapping[int, Patient], way: Statistics, guessing: float) -> Lesions:
+    """Return what lesions do to these nets. guessing: its error, in [0, 1]."""
+    rises = {s: [e - p.error[way] for e in p.without[way].values()] for s, p in patients.items()}
+    room = {s: guessing - p.error[way] for s, p in patients.items()}
+    return Lesions(
+        worst={s: 100 * max(each) for s, each in rises.items()},
+        mildest={s: 100 * min(each) / room[s] for s, each in rises.items()},
+        mean={s: 100 * fmean(each) for s, each in rises.items()},
+    )
 
 
-def below(estimate: Estimate, limit: float) -> bool | None:
-    """Whether the whole interval lies below the limit (True) or above it (False); None: neither, or none."""
-    if estimate.interval is None or estimate.interval[0] <= limit <= estimate.interval[1]:
-        return None
-    return estimate.interval[1] < limit
+def small_responses_settings(
+    known: Mapping[str, BySeed], response: Mapping[str, BySeed], lesions: AllLesions
+) -> tuple[dict[str, list[Part]], Premise]:
+    """Return what the claim says, part by part, for both statistics, and whether the nets know enough.
 
-
-def parts_of_claim(response: Estimate, lesions: Mapping[Statistics, Lesions]) -> dict[str, bool | None]:
-    """Return what the claim says, in its parts, and whether each is so; None: not resolved."""
-    parts = {"a residual net's responses are smaller": below(response, 0.0)}
+    known: test accuracy of all pairs, percent; response, lesions: of those that passed.
+    """
+    asked: dict[tuple[str, str], Asked] = {}
+    says = "a residual net's layers answer more weakly than a plain net's"
+    asked["", "response"] = Asked(says, response["residual"], "lower", response["plain"], "std")
     for way, of in lesions.items():
-        parts[f"a lesion hardly matters to a residual net ({way} statistics)"] = below(
-            of.added["residual"], HARDLY
-        )
-        spared = below(of.way["plain"], RUIN)
-        parts[f"a lesion is ruin to a plain net ({way} statistics)"] = None if spared is None else not spared
-    return parts
+        spared, ruined = of["residual"].worst, of["plain"].mildest
+        says = "any one block of the residual net can be taken out (the worst)"
+        asked[way, "residual"] = Asked(says, spared, "lower", HARDLY, "errors in 100")
+        says = "take any one out of the plain net and it guesses (the mildest)"
+        asked[way, "plain"] = Asked(says, ruined, "higher", RUIN, "% of the way to guessing")
+    found = decided(asked)
+    passed, of_all = len(response["residual"]), len(known["residual"])
+    premise = Part(
+        f"both nets of a pair pass {ENOUGH}% test accuracy", passed > 0, f"{passed} of {of_all} pairs"
+    )
+    return {
+        STATISTICS_WHEN[way]: [found["", "response"], found[way, "residual"], found[way, "plain"]]
+        for way in lesions
+    }, Premise(premise, "not trained enough to say")
 
 
-def small_responses_answer(num_trained: int, parts: Mapping[str, bool | None]) -> Answer:
-    """Say of all parts together; one that is so beside one that is not makes it a claim with conditions."""
-    found = list(parts.values())
-    if num_trained == 0:
-        return "not trained enough to say"
-    if True in found and False in found:
-        return "holds only if"
-    if None in found:
-        return "not resolved"
-    return "holds" if all(found) else "does not hold"
-
-
-def _sentence(
-    pairs: tuple[int, int],
-    parts: Mapping[str, bool | None],
-    response: Estimate,
-    lesions: Mapping[Statistics, Lesions],
-    known: Mapping[str, Estimate],
-) -> str:
-    trained, of_all = pairs
-    accuracy = " and ".join(f"{kind} {spelled(known[kind], '.0f', scale=100)}%" for kind in _KINDS)
-    head = f"{trained} of {of_all} pairs passed {ENOUGH:.0%} test accuracy ({accuracy})"
-    if trained == 0:
+def _sentence(known: Mapping[str, BySeed], response: Mapping[str, BySeed], lesions: AllLesions) -> str:
+    n = len(response["residual"])
+    accuracy = " and ".join(f"{kind} {spelled(known[kind])}%" for kind in _KINDS)
+    head = f"{n} of {len(known['residual'])} pairs passed {ENOUGH}% test accuracy ({accuracy})"
+    if n == 0:
         return f"{head}: a lesion would say nothing of nets that know so little."
-    text = [f"{head}."]
-    for verdict, words in ((True, "So"), (False, "Not so"), (None, "Not resolved")):
-        if of_these := [part for part, found in parts.items() if found is verdict]:
-            text.append(f"{words}: {'; '.join(of_these)}.")
-    for way, of in lesions.items():
-        added = {kind: spelled(of.added[kind], ".0f", scale=100) for kind in _KINDS}
-        share = {kind: spelled(of.way[kind], ".0f", scale=100) for kind in _KINDS}
-        text.append(
-            f"Without one block, {way} statistics: {added['residual']} more errors in 100 drawings for the "
-            f"residual net and {added['plain']} for the plain one, {share['residual']}% and "
-            f"{share['plain']}% of the way to guessing."
-        )
-    text.append(f"Std of the responses, residual minus plain: {spelled(response)}; n = {trained}.")
-    return " ".join(text)
+    return story(
+        f"{head}.",
+        *(
+            f"Without one block, {way} statistics: the worst adds {spelled(of['residual'].worst)} errors in "
+            f"100 to the residual net's, {spelled(of['plain'].worst)} to the plain net's; the mildest goes "
+            f"{spelled(of['residual'].mildest)}% and {spelled(of['plain'].mildest)}% of the way to guessing."
+            for way, of in lesions.items()
+        ),
+        f"Std of the layers' answers: residual {spelled(response['residual'])}, plain "
+        f"{spelled(response['plain'])}; n = {n}.",
+        too_few(n),
+    )
 
 
 def _pictures(patients: Mapping[str, Mapping[int, Patient]], guessing: float) -> tuple[Picture, ...]:
     n = len(patients["plain"])
     some = next(iter(patients["plain"].values()))
-    blocks = list(some.response)
+    layers = list(some.response)
     ways = {
         f"{way} statistics": {
             kind: (
-                100 * _mean(p.error[way] for p in of_kind.values()),
+                100 * fmean(p.error[way] for p in of_kind.values()),
                 {b: [100 * p.without[way][b] for p in of_kind.values()] for b in some.without[way]},
             )
             for kind, of_kind in patients.items()
@@ -206,37 +227,32 @@ def _pictures(patients: Mapping[str, Mapping[int, Patient]], guessing: float) ->
         for way in STATISTICS
     }
     responses = {
-        kind: {block: [p.response[block] for p in of_kind.values()] for block in blocks}
+        kind: {layer: [p.response[layer] for p in of_kind.values()] for layer in layers}
         for kind, of_kind in patients.items()
     }
     return (
         Picture(
-            lesions_figure(blocks, ways, guessing=100 * guessing),
+            lesions_figure(some.blocks, ways, guessing=100 * guessing),
             f"Test error without one block, a dot a net (n = {n} a kind). Dashed: nothing taken out; dotted: "
             "guessing. A strided block cannot be taken out.",
             " ".join(
-                f"{way}, {kind}: {error:.0f}% whole; "
-                + ", ".join(f"{_mean(dots):.0f}% without {block}" for block, dots in without.items())
+                f"{way}, {kind}: {number(error)}% whole; "
+                + ", ".join(f"{mean_text(dots)}% without {block}" for block, dots in without.items())
                 + "."
                 for way, of_way in ways.items()
                 for kind, (error, without) in of_way.items()
             ),
         ),
         Picture(
-            responses_figure(blocks, responses),
-            f"How strongly each block answers: the standard deviation of R(x), after the norm, a dot a net "
-            f"(n = {n} a kind).",
+            responses_figure(layers, responses),
+            "How strongly each 3x3 layer answers: the standard deviation after batch norm, before the ReLU "
+            f"or the addition, a dot a net (n = {n} a kind).",
             " ".join(
-                f"{kind}: " + ", ".join(f"{block} {_mean(dots):.2f}" for block, dots in of_kind.items()) + "."
+                f"{kind}: " + ", ".join(f"{layer} {mean_text(dots)}" for layer, dots in of_kind.items()) + "."
                 for kind, of_kind in responses.items()
             ),
         ),
     )
-
-
-def _mean(values: Iterable[float]) -> float:
-    values = list(values)
-    return sum(values) / len(values)
 
 
 def lesions_figure(
@@ -274,15 +290,17 @@ def lesions_figure(
     return figure
 
 
-def responses_figure(blocks: Sequence[str], responses: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
-    """Draw the standard deviation of each block's response, a dot a net, by kind."""
+def responses_figure(layers: Sequence[str], responses: Mapping[str, Mapping[str, Sequence[float]]]) -> Figure:
+    """Draw the standard deviation of each 3x3 layer's answer, a dot a net, by kind."""
     figure, axes = panel(width=5.2, height=2.7)
     for kind, of_kind in responses.items():
-        _dots_a_block(axes, blocks, of_kind, kind)
+        _dots_a_block(axes, layers, of_kind, kind)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("std of R(x)")
-    axes.set_xlabel("block")
-    _block_ticks(axes, blocks)
+    axes.set_ylabel("std of a layer's answer")
+    axes.set_xlabel("3x3 layer, from the image on")
+    axes.set_xticks(range(len(layers)), [str(at) for at in range(1, len(layers) + 1)])
+    axes.set_xlim(-0.6, len(layers) - 0.4)
+    axes.grid(False, axis="x")
     legend(figure, axes)
     return figure
 

@@ -8,6 +8,7 @@ lose much where the cores are busy, so it is nets that share out the cores.
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from functools import cache, partial
+from math import isfinite
 from threading import Event, Lock
 from typing import Any, NamedTuple, TypeVar
 
@@ -65,6 +66,14 @@ class Trained(NamedTuple):
     def final_loss(self) -> float:
         """The mean over the last tenth of the steps: the project's one primary metric."""
         return float(self.loss[-max(1, len(self.loss) // 10) :].double().mean())
+
+
+def counted(loss: float, guessing: float) -> float:
+    """Return the loss, but that of guessing where it is above that or no number.
+
+    A net that diverged knows no more than one that guesses: so it counts, and does not drown the others.
+    """
+    return min(loss, guessing) if isfinite(loss) else guessing
 
 
 def train_briefly(

@@ -16,22 +16,26 @@ from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from resexp.analysis.statistics import DifferenceWord
+from resexp.analysis.statistics import DifferenceWord, paired_difference
 from resexp.claims.finding import (
-    Answer,
+    Asked,
     BySeed,
-    Differences,
     Finding,
     Measurement,
     OnProgress,
+    Part,
     Picture,
+    decided,
+    judged,
     listed,
     mean_text,
     measurement,
     paired_differences,
+    story,
     too_few,
 )
 from resexp.claims.squiggle_data import (
+    BLANK,
     DRAWING_PARTS,
     DRAWN,
     MISSING,
@@ -73,11 +77,20 @@ _RATES = (0.005, 0.015, 0.045)
 ALONE_STEPS, ALONE_LOOK = 40, 20
 _UNIT = "of just copying"
 CURVE_FLOOR = 3e-4
-AGAINST: dict[DifferenceWord | None, str] = {
-    "lower": "better",
-    "higher": "worse",
-    "not resolved": "not told apart",
+STARTS = {
+    RESIDUAL: "nothing stands after the addition (random start)",
+    ZERO: "nothing stands after the addition (last layer from zero)",
 }
+"""How the blocks that add their input are said after `holds only if`."""
+BLOCKED = "a ReLU stands after the addition (last layer from zero)"
+AGAINST: dict[DifferenceWord | None, str] = {
+    "lower": "draws it better",
+    "higher": "draws it worse",
+    "not resolved": "is not told apart",
+    None: "is not told apart",
+}
+HALF = 0.5
+"""Of just copying: a block that misses less of the missing half than this draws it."""
 Drawing = NDArray[np.float32]
 """Wax on paper, [H, W] in [0, 1]."""
 _PAPER = "#fffdf6"
@@ -108,14 +121,18 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
         }
         blocked = learn_halves(ZERO, seeds, data, lambda done: report((3 + done) / 5), kind=Block)
         alone = {arm: learn_one(arm, seeds, data) for arm in BLOCK_ARMS}
-    found = judged(courses)
-    answer, sentence = judge_squiggle(courses, found, blocked)
+    return _finding(courses, blocked, alone, data["held out"][0])
+
+
+def _finding(
+    courses: Mapping[str, Course], blocked: Course, alone: Mapping[str, BySeed], held_out: Pairs
+) -> Finding:
     return Finding(
         name="squiggle",
         claim="A plain block must draw the whole shape; a residual block only draws what is missing.",
         source="article",
-        answer=answer,
-        sentence=sentence,
+        answer=judged(squiggle_settings(courses, blocked)),
+        sentence=_sentence(courses, blocked),
         setup=(
             f"Drawings of {SHEET_SIZE} x {SHEET_SIZE} pixels: given is the left half of a wave in crayon, "
             "wanted the whole wave. Every block is two layers that join all pixels to all, with a ReLU "
@@ -124,12 +141,14 @@ def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
             f"the best of the learning rates {', '.join(map(str, _RATES))}, chosen on other drawings. The "
             f"error is the squared difference on {_NUM_HELD_OUT} squiggles that were never trained on, in "
             "units of the error of handing on the half as it came. Pixels that are right in the given half "
-            "are 'already drawn', pixels to be added are 'missing', the rest is 'blank'."
+            "are 'already drawn', pixels to be added are 'missing', the rest is 'blank'. To draw only what "
+            "is missing is a smaller error than the plain block's on both other parts, and less than "
+            f"{HALF} on the missing."
         ),
-        measurements=squiggle_measurements(courses, found, blocked, alone),
-        pictures=pictures(courses, data["held out"][0]),
+        measurements=squiggle_measurements(courses, blocked, alone),
+        pictures=_pictures(courses, held_out),
         details={
-            "seeds": list(seeds),
+            "seeds": list(courses[PLAIN].last[WHOLE]),
             "rates": {arm: course.rate for arm, course in courses.items()},
             "errors": {
                 arm: {
@@ -202,100 +221,77 @@ def dense(arm: str, seed: int, kind: type[Block] = OpenBlock) -> nn.Module:
     return make_blocks(arm, seed, pixels, lambda: nn.Linear(pixels, pixels), kind=kind)
 
 
-def judged(courses: dict[str, Course]) -> Differences[tuple[str, str]]:
-    """Return the differences to the plain block by (arm, part)."""
-    pairs: dict[tuple[str, str], tuple[BySeed, BySeed]] = {
-        (arm, part): (courses[arm].last[part], courses[PLAIN].last[part])
-        for arm in (RESIDUAL, ZERO)
-        for part in (WHOLE, *DRAWING_PARTS)
-    }
-    return paired_differences(pairs)
+def squiggle_settings(courses: Mapping[str, Course], blocked: Course) -> dict[str, list[Part]]:
+    """Return, for each start of a residual block, whether it draws what is missing, and that alone."""
+    plain = courses[PLAIN].last
+    starts = {when: courses[arm] for arm, when in STARTS.items()} | {BLOCKED: blocked}
+    asked: dict[tuple[str, str], Asked] = {}
+    for when, course in starts.items():
+        for part in (DRAWN, BLANK):
+            says = f"it misses less of {WORDED[part]} than the plain block"
+            asked[when, part] = Asked(says, course.last[part], "lower", plain[part], _UNIT)
+        says = f"it draws {WORDED[MISSING]}"
+        asked[when, MISSING] = Asked(says, course.last[MISSING], "lower", HALF, _UNIT)
+    parts = decided(asked)
+    return {when: [parts[when, part] for part in (DRAWN, BLANK, MISSING)] for when in starts}
 
 
-def judge_squiggle(
-    courses: dict[str, Course], found: Differences[tuple[str, str]], blocked: Course
-) -> tuple[Answer, str]:
-    """Say which half a residual block draws better than a plain one, and from where it has to start."""
-    words: dict[tuple[str, str], DifferenceWord | None] = {key: word for key, (_, word) in found.items()}
+def _sentence(courses: Mapping[str, Course], blocked: Course) -> str:
     n = len(courses[PLAIN].last[WHOLE])
-    if None in words.values():
-        return "not resolved", too_few(n)
-
-    def against(arm: str, part: str) -> str:
-        theirs, plain = (mean_text(courses[each].last[part]) for each in (arm, PLAIN))
-        return f"{AGAINST[words[arm, part]]} on {WORDED[part]} ({theirs} against {plain})"
-
-    residual, zero = (
-        listed(against(arm, part) for part in (DRAWN, MISSING, WHOLE)) for arm in (RESIDUAL, ZERO)
+    errors = "; ".join(
+        f"{WORDED[part]}: {listed(f'{arm} {mean_text(c.last[part])}' for arm, c in courses.items())}"
+        for part in (*DRAWING_PARTS, WHOLE)
     )
-    answer = squiggle_answer(words)
-    lead = ""
-    if answer == "holds only if":
-        lead = "The shortcut spares the block the copying, not the drawing. "
-        if words[RESIDUAL, MISSING] == "lower":
-            lead = "The shortcut helps with the missing half, not with everything. "
-        elif words[ZERO, MISSING] == "lower":
-            lead = (
-                "The shortcut spares the block the copying; the drawing gets easier only from a zero start. "
-            )
-    blocked_at = blocked.last[MISSING]
-    trap = ""
-    if min(blocked_at.values()) > max(courses[ZERO].last[MISSING].values()):
-        trap = (
-            f" But with a ReLU after the addition the zero start keeps {mean_text(blocked_at)} of the "
-            "missing half: where the paper is exactly 0, that ReLU lets no gradient through."
-        )
-    return answer, (
-        f"{lead}Against the plain block the residual block is {residual}. Started at zero it is "
-        f"{zero}.{trap} Errors in units of just copying, n = {n}."
+    words = paired_differences(
+        {arm: (courses[arm].last[MISSING], courses[PLAIN].last[MISSING]) for arm in STARTS}
     )
-
-
-def squiggle_answer(words: Mapping[tuple[str, str], DifferenceWord | None]) -> Answer:
-    """Return the answer from the words for (arm, part), each against the plain block."""
-    if None in words.values():
-        return "not resolved"
-    copies = words[RESIDUAL, DRAWN] == "lower"
-    draws = words[RESIDUAL, MISSING] == "lower"
-    whole = words[RESIDUAL, WHOLE] == "lower"
-    if copies and draws and whole:
-        return "holds"
-    if copies or whole or words[ZERO, WHOLE] == "lower":
-        return "holds only if"
-    return "does not hold" if words[RESIDUAL, WHOLE] == "higher" else "not resolved"
+    drawing = " and ".join(f"{arm} {AGAINST[word]}" for arm, (_, word) in words.items())
+    stuck = blocked.last[MISSING]
+    trapped = min(stuck.values()) > max(courses[ZERO].last[MISSING].values())
+    return story(
+        f"Error on {errors}. In units of just copying, n = {n}.",
+        f"The missing half itself, against the plain block: {drawing}.",
+        f"With a ReLU after the addition the zero start keeps {mean_text(stuck)} of the missing half: where "
+        "the paper is exactly 0, that ReLU lets no gradient through."
+        if trapped
+        else "",
+        too_few(n),
+    )
 
 
 def squiggle_measurements(
-    courses: dict[str, Course],
-    found: Differences[tuple[str, str]],
-    blocked: Course,
-    alone: dict[str, dict[int, float]],
+    courses: Mapping[str, Course], blocked: Course, alone: Mapping[str, BySeed]
 ) -> tuple[Measurement, ...]:
     """Return all of it for the table, the whole drawing first."""
+    parts = (WHOLE, *DRAWING_PARTS)
     rows = [
-        measurement(f"error on {WORDED[part]}: {arm}", list(courses[arm].last[part].values()), _UNIT)
-        for part in (WHOLE, *DRAWING_PARTS)
-        for arm in BLOCK_ARMS
+        measurement(f"error on {WORDED[part]}: {arm}", course.last[part], _UNIT)
+        for part in parts
+        for arm, course in courses.items()
     ]
     rows += [
-        Measurement.of(f"{arm} minus plain, on {WORDED[part]}", estimate, _UNIT)
-        for (arm, part), (estimate, _) in found.items()
-    ]
-    rows.append(
-        measurement(
-            "error on the missing half: zero start, ReLU after the addition",
-            list(blocked.last[MISSING].values()),
+        Measurement.of(
+            f"{arm} minus plain, on {WORDED[part]}",
+            paired_difference(courses[arm].last[part], courses[PLAIN].last[part]),
             _UNIT,
         )
-    )
+        for arm in STARTS
+        for part in parts
+    ]
     rows += [
-        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", list(each.values()), _UNIT)
+        measurement(
+            f"error on {WORDED[part]}: zero start, ReLU after the addition", blocked.last[part], _UNIT
+        )
+        for part in DRAWING_PARTS
+    ]
+    rows += [
+        measurement(f"one squiggle alone, after {ALONE_LOOK} steps: {arm}", each, _UNIT)
         for arm, each in alone.items()
     ]
     return tuple(rows)
 
 
-def pictures(courses: dict[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
+def _pictures(courses: Mapping[str, Course], held_out: Pairs) -> tuple[Picture, ...]:
     """Return the drawings side by side, then the error on each part over the steps."""
     rng = np.random.default_rng(derive(0, "squiggle", "paper"))
     grain = paper_grain(rng)

@@ -73,6 +73,8 @@ class Fit(NamedTuple):
     rate: float
     outputs: dict[int, Tensor]
     """by step: what each seed's blocks make of its held-out images, [S, N, ...]"""
+    weights: dict[str, Tensor]
+    """by name: each seed's, [S, ...], at the end"""
 
 
 class Stack:
@@ -145,7 +147,11 @@ def fit(
         raise Diverged(
             f"no learning rate of {', '.join(map(str, rates))} keeps the loss finite for every seed"
         )
-    return Fit(rates[best], {step: output[best::per_seed] for step, output in outputs.items()})
+    return Fit(
+        rates[best],
+        {step: output[best::per_seed] for step, output in outputs.items()},
+        {name: weight[best::per_seed] for name, weight in stack.weights.items()},
+    )
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from resexp.cli.output import note
 from resexp.cli.runs import board, runs, verify_run
 from resexp.cli.train import train
 from resexp.errors import UsageError, as_told
-from resexp.signals import SIGNALS, leave_at_once
+from resexp.signals import heeded, leave_at_once
 
 app = typer.Typer(
     name="resexp",
@@ -59,7 +59,7 @@ def _root(
 
 def main() -> None:
     """Run a command; what the user can mend becomes one line on stderr and an exit code."""
-    for number in SIGNALS:
+    for number in heeded():
         signal.signal(number, leave_at_once)
     # Waiting threads shall sleep: spinning, two threads were 5 times slower where another program had one of
     # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.

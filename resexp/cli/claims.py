@@ -19,7 +19,7 @@ def claims(
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 3 or 5, as its minute allows."),
+        typer.Option("--seeds", min=1, max=1000, help="Seeds for each; else 5: fewer give no words."),
     ] = None,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,

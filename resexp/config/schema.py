@@ -33,9 +33,14 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=10**9)]
 
 
-AS_EVER: dict[str, Any] = {"data.pad": "before"}
+AS_EVER: dict[str, Any] = {
+    "data.pad": "before",
+    "run.kernels": "auto",
+    "record.checkpoint_minutes": 10.0,
+}
 """Keys younger than the first recorded runs, each with the value that does what was done without the key: a
-digest leaves them out there, so that what was trained before keeps its name."""
+digest leaves them out there, so that what was trained before keeps its name. What `auto` came to is in the
+manifest, and runs that differ there are never taken for one another."""
 
 
 class Section(BaseModel):
@@ -212,6 +217,8 @@ class RecordSection(Section):
     """steps between evaluations; there is always one at the end"""
     checkpoint_every: Count = 1000
     """steps between checkpoints; there is always one at the end"""
+    checkpoint_minutes: Positive = 10.0
+    """minutes after which there is one in any case, once the step is finished"""
 
 
 class Config(Section):

@@ -39,6 +39,10 @@ class Dataset(NamedTuple):
             std=self.std.to(device),
         )
 
+    def first(self, num: int) -> "Dataset":
+        """Return the first `num` images, normalised as all are."""
+        return self._replace(images=self.images[:num], labels=self.labels[:num])
+
 
 def fingerprint(images: Tensor, labels: Tensor) -> str:
     """Return 64 hex digits that change with any pixel or label: SHA-256 of the bytes on the CPU."""

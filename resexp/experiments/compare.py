@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
 from resexp.analysis.verdicts import compare_runs
 from resexp.config import DataSection
+from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
 from resexp.errors import ResexpError, RunFolderError
 from resexp.experiments.consistency import as_begun, require_alike
@@ -37,18 +38,30 @@ class FailedRunsError(ResexpError):
         self.code = failures[0].code
 
 
-def execution_for(jobs: Sequence[Job], where: Executor) -> Execution:
+def execution_for(
+    jobs: Sequence[Job],
+    where: Executor,
+    images: Callable[[Job], Dataset] = lambda job: splits_of(job.data).train,
+) -> Execution:
     """Return how all jobs are executed: one answer for all arms.
 
     Each shape of net is compiled once, so what counts is how many images the least trained shape sees.
+    `images`: a job's training images, asked for where steps are recorded; what cannot be, is found before the
+    first run begins.
     """
-    images: Counter[str] = Counter()
+    kinds, seen = dict[str, Job](), Counter[str]()
     for job in jobs:
         model, optim = job.config.model, job.config.optim
-        images[f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"] += (
-            optim.steps * optim.batch_size
-        )
-    return where.resolve(jobs[0].config.run, num_images=min(images.values()))
+        shape = f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"
+        seen[shape] += optim.steps * optim.batch_size
+        kinds.setdefault(f"{shape} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}", job)
+    execution = where.resolve(jobs[0].config.run, num_images=min(seen.values()))
+    if not execution.graphed:
+        return execution
+    return where.rehearsed(
+        execution,
+        [(job.config, images(job).first(job.config.optim.batch_size)) for job in kinds.values()],
+    )
 
 
 def run_plan(

@@ -50,7 +50,7 @@ def forecast(plan: Plan) -> Forecast:
     jobs, execution = as_begun(plan.jobs)
     if execution is None:
         with local() as here:
-            execution = execution_for(jobs, here)
+            execution = execution_for(jobs, here, lambda job: _noise(job.config.optim.batch_size))
     taken = taken_from_elsewhere(jobs, plan.folder.parent, execution)
     settings = [dict(settings_of(job.config.tree())) for job in jobs]
     axes = [key for key in varying(settings) if key != "model.kind"]  # which the arm says

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import re
+import secrets
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -77,10 +79,10 @@ def write_all(descriptor: int, content: bytes) -> None:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    # A name of its own: two processes may write one page, and neither may take the other's half.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     with disk_errors(path, needed=len(content)):
         try:
-            temporary.unlink(missing_ok=True)
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
             try:
                 write_all(descriptor, content)
@@ -103,3 +105,19 @@ def strict_json(value: Any, *, indent: int | None = None) -> str:
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one JSON document, whole or not at all."""
     write_atomic(path, (strict_json(value, indent=1) + "\n").encode())
+
+
+def read_regular(path: Path, max_bytes: int) -> bytes:
+    """Return what is in a file of somebody else's. Raises RunFolderError for all that is no plain file.
+
+    A symbolic link could lead anywhere, a pipe might never end.
+    """
+    with disk_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(descriptor, "rb") as file:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise RunFolderError(f"{path}: not a regular file")
+            if found.st_size > max_bytes:
+                raise RunFolderError(f"{path}: has {found.st_size:,} bytes, allowed are {max_bytes:,}")
+            return file.read(max_bytes)

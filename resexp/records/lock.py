@@ -30,8 +30,10 @@ def _identity(lock: Path) -> tuple[int, int, int] | None:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, patience: float = LOCK_ATTEMPTS * LOCK_PAUSE) -> Iterator[None]:
     """Hold the folder, made if need be. Raises InUseError, naming the pid, when it is held already.
+
+    patience: seconds for which that is tried.
 
     lockf on an open file: it goes with the process however that dies, and no child inherits it.
     """
@@ -46,7 +48,7 @@ def locked(folder: Path) -> Iterator[None]:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         with disk_errors(lock):
-            if not _taken(descriptor):
+            if not _taken(descriptor, patience):
                 holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
                 raise InUseError(f"{folder}: in use by process {holder}; wait for it or stop it")
             os.ftruncate(descriptor, 0)
@@ -63,8 +65,8 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _taken(descriptor: int) -> bool:
-    for attempt in range(LOCK_ATTEMPTS):
+def _taken(descriptor: int, patience: float) -> bool:
+    for attempt in range(max(1, round(patience / LOCK_PAUSE))):
         time.sleep(LOCK_PAUSE if attempt else 0)
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,12 +1,16 @@
-"""claims.html: every claim whose finding lies in the folder, with its answer, drawings and numbers."""
+"""claims.html: every claim whose finding lies in the folder, with its answer, drawings and numbers.
 
-from collections.abc import Mapping, Sequence
+A folder may be anybody's: what is in it is checked, and one that cannot be shown keeps no other from it.
+"""
+
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+from resexp.errors import RunFolderError
+from resexp.records.claim import AnswerWord, ClaimDocument, PictureRow, read_claim
 from resexp.records.files import write_atomic
-from resexp.records.run import read_json
-from resexp.report.formatting import measured
+from resexp.report.foreign_svg import read_drawing
+from resexp.report.formatting import first_upper, measured
 from resexp.report.html import (
     escape,
     figure,
@@ -16,6 +20,7 @@ from resexp.report.html import (
     header,
     page,
     paragraph,
+    section,
     subheading,
     table,
 )
@@ -25,30 +30,41 @@ LEAD = (
     "An article with crayon drawings explains why very deep networks need skip connections. Each thing it "
     "says, or that the papers behind it say, is tried here in a small experiment."
 )
-SIGNS = {
+SIGNS: dict[AnswerWord, str] = {
     "holds": "✓",
     "holds only if": "◐",
     "does not hold": "✗",
     "not resolved": "?",
     "not trained enough to say": "?",
+    "nothing to cure": "–",
 }
+FOUND = {True: "so", False: "not so", None: "not resolved"}
 
 
 def write_page(root: Path, names: Sequence[str]) -> Path:
-    """Write root/claims.html from the findings under root, in the order of `names`; return its path."""
-    found = [name for name in names if (root / name / "finding.json").exists()]
+    """Write root/claims.html from the findings under root, in the order of `names`; return its path.
+
+    root's lock is held, or two processes could each leave out what the other has just found.
+    """
     path = root / "claims.html"
-    write_atomic(
-        path, claims_page([(root / name, read_json(root / name / "finding.json")) for name in found]).encode()
-    )
+    write_atomic(path, claims_page([root / name for name in names]).encode())
     return path
 
 
-def claims_page(findings: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
-    """Return the page. findings: (folder with the pictures, finding.json) of each claim."""
-    documents = [document for _, document in findings]
-    parts = [header("resexp claims", TITLE, LEAD), _answers(documents)]
-    parts += [_claim(folder, document) for folder, document in findings]
+def claims_page(folders: Sequence[Path]) -> str:
+    """Return the page of the findings in these folders, each of which bears its claim's name."""
+    found: dict[Path, ClaimDocument] = {}
+    faults: list[str] = []
+    for folder in folders:
+        try:
+            if (folder / "finding.json").exists():
+                found[folder] = read_claim(folder)
+        except (RunFolderError, OSError) as error:
+            faults.append(str(error))
+    parts = [header("resexp claims", TITLE, LEAD), _answers(found.values())]
+    parts += [_claim(folder, document) for folder, document in found.items()]
+    if faults:
+        parts.append(section("Not shown", *(paragraph(f"{fault}.", kind="note") for fault in faults)))
     parts.append(
         footer(
             "Numbers are means over seeds with their 95% t interval in brackets. Made by `resexp claims`; "
@@ -58,9 +74,9 @@ def claims_page(findings: Sequence[tuple[Path, Mapping[str, Any]]]) -> str:
     return page(TITLE, parts)
 
 
-def _answers(documents: Sequence[Mapping[str, Any]]) -> str:
+def _answers(documents: Iterable[ClaimDocument]) -> str:
     rows = "\n".join(
-        f'<tr><th scope="row"><a href="#{escape(document["name"])}">{escape(document["claim"])}</a></th>'
+        f'<tr><th scope="row"><a href="#{escape(document.name)}">{escape(document.claim)}</a></th>'
         f'<td data-label="Answer">{escape(_answer(document))}</td></tr>'
         for document in documents
     )
@@ -71,29 +87,35 @@ def _answers(documents: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _claim(folder: Path, document: Mapping[str, Any]) -> str:
-    pictures = [
-        figure((folder / picture["file"]).read_text(), "", picture["caption"])
-        for picture in document["pictures"]
-    ]
-    rows = [(m["what"], measured(m), m["n"] or "exact") for m in document["measurements"]]
+def _claim(folder: Path, document: ClaimDocument) -> str:
+    pictures = [_picture(folder, picture) for picture in document.pictures]
+    rows = [(m.what, measured(m.model_dump()), m.n or "exact") for m in document.measurements]
     numbers = table(("What was measured", "Mean [95% interval]", "Seeds"), rows, numbers=("Seeds",))
+    parts = [(p.says, p.setting or "everywhere", FOUND[p.found], p.evidence) for p in document.parts]
     return "\n".join(
         (
-            f'<section id="{escape(document["name"])}">',
-            f'<p class="kicker">{escape(document["name"])} · {escape(document["source"])}</p>',
-            f"<h2>{escape(document['claim'])}</h2>",
+            f'<section id="{escape(document.name)}">',
+            f'<p class="kicker">{escape(document.name)} · {escape(document.source)}</p>',
+            f"<h2>{escape(document.claim)}</h2>",
             finding(_answer(document)),
-            paragraph(document["sentence"]),
+            paragraph(document.sentence),
             gallery(pictures) if pictures else "",
+            subheading("What the answer rests on"),
+            table(("What is asked", "Where", "Found", "Measured"), parts),
             subheading("What was done"),
-            paragraph(document["setup"]),
+            paragraph(document.setup),
             f"<details>\n<summary>All {len(rows)} numbers</summary>\n{numbers}\n</details>",
             "</section>",
         )
     )
 
 
-def _answer(document: Mapping[str, Any]) -> str:
-    answer = document["answer"]
-    return f"{SIGNS[answer]} {answer[0].upper()}{answer[1:]}".replace(" ", "\N{NO-BREAK SPACE}")
+def _picture(folder: Path, picture: PictureRow) -> str:
+    try:
+        return figure(read_drawing(folder / picture.file), "", picture.caption)
+    except RunFolderError as error:
+        return paragraph(f"Not shown: {error}.", kind="note")
+
+
+def _answer(document: ClaimDocument) -> str:
+    return f"{SIGNS[document.word]}\N{NO-BREAK SPACE}{first_upper(document.answer)}"

@@ -13,6 +13,7 @@ from resexp.report import html
 from resexp.report.comparison_data import Cell, Entry, cells, read_comparison, varied
 from resexp.report.depth_panels import depth_figures
 from resexp.report.figures.style import arm_colours
+from resexp.report.first_screen import first_screen
 from resexp.report.formatting import enumerated, first_upper
 from resexp.report.panels import CellPictures, Colours, cell_pictures
 from resexp.report.sentences import cell_words, headlines
@@ -21,9 +22,29 @@ from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_m
 MAX_SIZE = 1_200_000
 """Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""
 RATIO_TEXT = (
-    "T compares the size of the gradient dE/dx at the stem with that at the last block: 1 means that all of "
-    "it arrives at the beginning of the net, 0.001 that a thousandth does."
+    "T is the size of the gradient dE/dx at layer 1 in units of that at the last block: at 0.001 a "
+    "thousandth of it arrives, at 1 it has the size that it began with, above 1 it grew on its way."
 )
+GLOSSARY = {
+    "arm": "One of the kinds of net that are compared, with all its seeds.",
+    "seed": "The number that all chance of a run comes from: initial weights, batches, augmentation. Runs of "
+    "the same seed in two arms begin with the same weights and see the same images.",
+    "layer": "A convolution or the last, fully connected one, counted from the input. Layer 1 is the stem, "
+    "the convolution before the first block.",
+    "block": "A few layers in a row. A plain block computes F(x), a residual one R(x) + x: the same layers.",
+    "gradient reaching layer 1 (T)": "The size of dE/dx, by how much the error changes with what a layer "
+    "gives out, at layer 1 over that at the last block.",
+    "factor a layer": "By how much the gradient's size changes from one layer to the one before, on average.",
+    "vanishing, exploding, healthy": "What T is called: by its 95% interval over the seeds, below 0.001 or "
+    "above 1,000 (0.1 and 10 where the factor a layer is clear), or within. One seed shows no spread: it "
+    "gets a word only below 0.0001 or above 10,000.",
+    "probe": "A measurement of the gradient at every layer, between two steps, that changes nothing.",
+    "guessing": "What a net does that gives every class the same probability. A net is still at guessing "
+    "while no recorded loss lies 0.05 below that of guessing.",
+    "final loss": "The mean training loss over the last tenth of the steps, in nats.",
+    "response": "What a block computes before x is added, R(x).",
+    "underflow": "A number too small for the computer's arithmetic; it is shown as zero.",
+}
 GRADIENT_TEXT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
     "1 means that nothing was lost on the way; the left end of a line is T."
@@ -72,22 +93,32 @@ def comparison_page(
     faults = [entry.fault for entry in entries if entry.fault]
     unread = dict.fromkeys([*faults, *(why for cell in pictures for why in cell.unread)])
     title = " against ".join(arms)
+    screen = first_screen(found, verdicts, data)
+    said = lead(entries)
     parts = [
-        html.header(f"resexp · {data}", first_upper(title), lead(entries)),
-        html.section("What was found", *_findings(found, verdicts)),
+        html.first(screen) if screen else html.header(f"resexp · {data}", first_upper(title), said),
+        html.section(
+            "What was found",
+            html.paragraph(said) if screen else "",
+            *_findings(found, verdicts),
+            place="found",
+        ),
         html.section("In numbers", _table(table)),
         *_drawn(pictures, found, data, arm_colours(arms), undrawn),
         html.section("What differed between the arms", differed(entries)),
         html.section("How it was run", html.definitions(how_it_was_run(entries))),
-        html.section("Run it again", html.code(command)),
+        html.section("Words explained", html.definitions(GLOSSARY.items()), place="words"),
+        html.section("Run it again", html.code(command), place="again"),
     ]
     if unread:
         parts.append(html.section("What could not be read", *map(html.paragraph, unread)))
     parts.append(html.footer(f"Written by resexp {__version__} from comparison.json and the runs' folders."))
-    return html.page(f"{title} on {data}", parts, script=html.SCRIPT), list(unread)
+    return html.page(
+        f"{screen.title if screen else title} · {data}", parts, script=html.source_of("slider.js")
+    ), list(unread)
 
 
-def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> list[str]:
+def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> Sequence[str]:
     """The verdicts cell by cell, then those that no one cell holds: they span depths."""
     parts: list[str] = []
     rest = list(verdicts)
@@ -106,7 +137,7 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> l
     return [*parts, html.paragraph(RATIO_TEXT, kind="note")]
 
 
-def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> list[str]:
+def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> Sequence[str]:
     parts = [
         html.finding(found.sentence, *found.evidence)
         for found in headlines(verdicts, [entry.row for entry in entries])

@@ -12,7 +12,7 @@ from resexp.records.jsonl import Row
 from resexp.report.formatting import first_upper, size
 
 GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
-NO_WORD = {"one seed": "too close to 1 for a word from one seed"}
+NO_WORD = {"one seed": "one seed may be called vanishing only below 10⁻⁴ and exploding only above 10⁴"}
 FATES = {
     "stuck": "still at guessing",
     "diverged": "diverged",
@@ -46,11 +46,14 @@ def cell_words(cell: Row) -> str:
 
 
 def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Headline]:
-    """Yield what the verdicts of one cell say: the outcome, what became of seeds, then the gradients.
+    """Yield what the verdicts of one cell say: the gradients, the outcome, what became of seeds.
 
     runs: the cell's lines of comparison.json; none for verdicts that span cells.
     """
     of = {about: [verdict for verdict in verdicts if verdict["about"] == about] for about in ABOUT}
+    for arm in dict.fromkeys(verdict["arm"] for verdict in of["gradient"]):
+        own = [verdict for verdict in of["gradient"] if verdict["arm"] == arm]
+        yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["arms"]:
         yield Headline(_outcome(verdict, runs), (_bare(verdict),))
     for verdict in of["fates"]:
@@ -59,9 +62,6 @@ def headlines(verdicts: Sequence[Row], runs: Sequence[Row]) -> Iterator[Headline
         yield Headline(_trained(verdict, runs), (_bare(verdict),))
     for verdict in of["seeds"]:
         yield Headline(_fates(verdict, runs), (_bare(verdict),))
-    for arm in dict.fromkeys(verdict["arm"] for verdict in of["gradient"]):
-        own = [verdict for verdict in of["gradient"] if verdict["arm"] == arm]
-        yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["degradation"]:
         yield Headline(_degradation(verdict), (verdict["sentence"],))
     for verdict in of["shortcuts"]:

@@ -44,6 +44,7 @@ class TensorBoardWriter:
     def row(self, row: Mapping[str, Any]) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
+        marks: list[Summary] = []
         if row["kind"] == "step":
             scalars |= {"Loss/train": row["loss"], "learning_rate": row["lr"]}
             norms = row.get("gradient_norm", [])
@@ -58,23 +59,24 @@ class TensorBoardWriter:
                 if quantity in ("loss", "accuracy") and value is not None:
                     scalars[f"{quantity.title()}/{'train_evaluated' if name == 'train' else name}"] = value
             if row["step"] == self._config.optim.steps:
-                self._events.summaries(row["step"], *closing())
-        self._draw(row["step"], scalars)
+                marks = closing()
+        self._events.summaries(row["step"], *_drawn(scalars), *marks)
 
     def profile(self, row: Mapping[str, Any]) -> None:
         """Draw a row of profile.jsonl."""
         self._profile.append(dict(row))
-        self._draw(row["step"], profile_scalars(self._profile[-1]))
-        self._events.summaries(row["step"], size_picture(self._profile[-1], self._config, self._data))
+        pictures = [size_picture(self._profile[-1], self._config, self._data)]
         # A tenth of a second each: the one of all steps is drawn when it is complete.
         if row["step"] == self._config.optim.steps:
-            self._events.summaries(row["step"], heat_picture(self._profile, self._config, self._data))
-
-    def _draw(self, step: int, scalars: Mapping[str, float]) -> None:
-        self._events.summaries(step, *(scalar(tag, value) for tag, value in scalars.items()))
+            pictures.append(heat_picture(self._profile, self._config, self._data))
+        self._events.summaries(row["step"], *_drawn(profile_scalars(self._profile[-1])), *pictures)
 
     def close(self) -> None:
         self._events.close()
+
+
+def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
+    return [scalar(tag, value) for tag, value in scalars.items()]
 
 
 class EventFile(AppendOnlyFile):
@@ -92,8 +94,10 @@ class EventFile(AppendOnlyFile):
             self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def summaries(self, step: int, *summaries: Summary) -> None:
-        """Write what was drawn at one step."""
-        self._add(*(Event(step=step, summary=summary) for summary in summaries))
+        """Write what was drawn at one step as one event: each costs a checksum of its own, made in Python."""
+        values = [value for summary in summaries for value in summary.value]
+        if values:
+            self._add(Event(step=step, summary=Summary(value=values)))
 
     def _add(self, *events: Event) -> None:
         records = io.BytesIO()

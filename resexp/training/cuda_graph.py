@@ -6,19 +6,37 @@ a ring of readings. The host fills the tables, replays, copies the ring; it neve
 CPU the same function over the same buffers is called where a GPU would replay it: the twin that tests run.
 """
 
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from resexp.data.batches import Draw
+from resexp.errors import ResourceError
 from resexp.training.step import Readings, StepInputs, Update
 
 WINDOW = 50
 """Steps whose draws go up together; the loop's spans end on multiples of it or sooner."""
 WARM_UP_STEPS = 3
 """Steps before the recording, in which libraries choose kernels, allocate and compile; then undone."""
+
+
+class CaptureError(ResourceError):
+    """The step cannot be recorded: something in it waits for the device, or asks what a graph cannot hold."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, on whichever device: most libraries say so in their text alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    said = ("DefaultCPUAllocator", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in said)
 
 
 class GraphSteps:
@@ -50,10 +68,12 @@ class GraphSteps:
         self._gradient_norm = torch.zeros(WINDOW, num_layers, dtype=torch.float64, device=device)
         self._window = -1
         self._prepared: tuple[int, Tensor, Tensor] | None = None
-        self._replay: Callable[[], None] | None = None
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._recorded = False
 
     def __call__(self, start: int, num_steps: int, should_stop: Callable[[], bool]) -> Readings:
-        self._replay = self._replay or self._record()
+        if not self._recorded:
+            self.record()
         readings, step, stop, asked = [], start, start + num_steps, False
         while step < stop and not asked:
             window, first = divmod(step, WINDOW)
@@ -99,28 +119,97 @@ class GraphSteps:
             draws, rates = draws.pin_memory(), rates.pin_memory()
         return window, draws, rates
 
-    def _record(self) -> Callable[[], None]:
-        """Return what makes one step. The net is as it was: warming up is undone, recording moves nothing."""
+    def record(self) -> None:
+        """Record the step. The net is as it was: warming up is undone, recording moves nothing.
+
+        Raises CaptureError for a step that cannot be recorded, torch.OutOfMemoryError where memory runs out.
+        """
         moved = [*self._moved, self._cursor]
         before = [tensor.clone() for tensor in moved]
         if self._device == "cuda":
-            aside = torch.cuda.Stream()
-            aside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(aside):
+            with _aside():
                 self._warm_up()
-            torch.cuda.current_stream().wait_stream(aside)
         else:
             self._warm_up()
+            with _named_failures(), _NoReadBack():
+                self._step()
         with torch.no_grad():
             for tensor, value in zip(moved, before, strict=True):
                 tensor.copy_(value)
-        if self._device == "cpu":
-            return self._step
+        if self._device == "cuda":
+            self._graph = self._captured()
+        self._recorded = True
+
+    def _captured(self) -> torch.cuda.CUDAGraph:
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with _named_failures(), _no_collection(), torch.cuda.graph(graph, stream=_side_stream()):
             self._step()
-        return graph.replay
+        return graph
+
+    def _replay(self) -> None:
+        if self._graph is None:
+            self._step()
+        else:
+            self._graph.replay()
 
     def _warm_up(self) -> None:
         for _ in range(WARM_UP_STEPS):
             self._step()
+
+
+@cache
+def _side_stream() -> torch.cuda.Stream:
+    """Where steps are warmed up and recorded: one a process, since the allocator keeps memory by stream."""
+    return torch.cuda.Stream()
+
+
+@contextmanager
+def _aside() -> Iterator[None]:
+    """Work on the side stream, after what the current one has to do and before what it gets to do next."""
+    stream = _side_stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        yield
+    torch.cuda.current_stream().wait_stream(stream)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Collect garbage before and none during: an older graph that dies in a capture breaks the capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@contextmanager
+def _named_failures() -> Iterator[None]:
+    """Raise CaptureError for what fails inside, but an OutOfMemoryError as what it is.
+
+    CUDA invalidates a capture that did what it must not, and ending it fails again: the first error is meant.
+    """
+    try:
+        yield
+    except Exception as error:
+        first: BaseException = error
+        while first.__context__ is not None:
+            first = first.__context__
+        if out_of_memory(first):
+            raise first from None
+        line = str(first).partition("\n")[0]
+        raise CaptureError(f"the step cannot be recorded as one CUDA graph: {line}") from first
+
+
+class _NoReadBack(TorchDispatchMode):
+    """The twin's capture: refuses what would make the host wait for the device."""
+
+    REFUSED = ("_local_scalar_dense", "nonzero", "masked_select", "equal", "unique", "_unique2")
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.__name__.partition(".")[0] in self.REFUSED:
+            raise RuntimeError(f"{func} waits for the device, which no recording may")
+        return func(*args, **(kwargs or {}))

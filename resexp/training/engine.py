@@ -1,21 +1,23 @@
 """The engine, the only mutable thing in training: a net, its optimizer, and how steps are executed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from resexp.config import Config
 from resexp.data.batches import PAD, Batch, Draw, draw, render
 from resexp.data.dataset import Dataset
+from resexp.kernels import Operations
 from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
 from resexp.seeds import derive
 from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
-from resexp.training.cuda_graph import GraphSteps
+from resexp.training.cuda_graph import CaptureError, GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
 from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
@@ -33,6 +35,34 @@ def prepare(execution: Execution) -> None:
     # cuDNN's own default multiplies float32 as TF32: 10 bits of 23.
     torch.backends.cudnn.allow_tf32 = execution.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = execution.precision == "tf32"
+
+
+def _batch(train: Dataset, kernels: Operations | None, batch_spec: Draw) -> Batch:
+    """The batch of a draw; in the run's precision where one kernel makes it so."""
+    if kernels is None or kernels.render is None:
+        return render(train, batch_spec)
+    there, zeros = batch_spec.to(train.images.device), train.pad == "after"
+    return Batch(*kernels.render(train.images, train.labels, train.mean, train.std, there, PAD, zeros))
+
+
+def _update(
+    batch: Callable[[Draw], Batch],
+    group: Group,
+    forward: Callable[[Tensor], Tensor],
+    weights: Sequence[Tensor],
+    optimizer: Optimizer,
+    ema: EMA | None,
+    batch_spec: Draw,
+) -> Readings:
+    """One step from its draw to its readings.
+
+    No method of the engine: a recording would hold its engine and the engine the recording, and what both
+    have on the device would stay there until Python next looks for cycles.
+    """
+    readings = train_step(forward, weights, optimizer, batch(group.slice(batch_spec)))
+    if ema:
+        ema.follow()
+    return readings
 
 
 class Engine:
@@ -71,7 +101,9 @@ class Engine:
             momentum=optim.momentum,
             nesterov=optim.nesterov,
             weight_decay=optim.weight_decay,
-            fused=graphed,  # reads the rate where it lies; the others ask the device for its value
+            # Reads the rate where it lies; the others ask the device for its value. None, since False would
+            # also switch off PyTorch's own choice: on a GPU all tensors in a few kernels.
+            fused=True if graphed else None,
         )
         if optim.momentum:
             for parameter in self.net.parameters():
@@ -79,6 +111,8 @@ class Engine:
         return optimizer
 
     def _stepper(self, seed: int) -> Stepper:
+        batch = partial(_batch, self.train, self._kernels)
+        update = partial(_update, batch, self._group, self._forward, self.weights, self.optimizer, self._ema)
         inputs = StepInputs(
             draw=partial(
                 draw,
@@ -90,9 +124,9 @@ class Engine:
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
-            return EagerSteps(self._update, self.optimizer, inputs)
+            return EagerSteps(update, self.optimizer, inputs)
         return GraphSteps(
-            self._update,
+            update,
             self.optimizer,
             inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()],
@@ -100,21 +134,6 @@ class Engine:
             num_layers=len(self.weights),
             device=self.execution.device,
         )
-
-    def _update(self, batch_spec: Draw) -> Readings:
-        batch = self._render(self._group.slice(batch_spec))
-        readings = train_step(self._forward, self.weights, self.optimizer, batch)
-        if self._ema:
-            self._ema.follow()
-        return readings
-
-    def _render(self, batch_spec: Draw) -> Batch:
-        """The batch of a draw; in the run's precision where one kernel makes it so."""
-        if self._kernels is None or self._kernels.render is None:
-            return render(self.train, batch_spec)
-        data, there = self.train, batch_spec.to(self.execution.device)
-        zeros = data.pad == "after"
-        return Batch(*self._kernels.render(data.images, data.labels, data.mean, data.std, there, PAD, zeros))
 
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
@@ -125,7 +144,11 @@ class Engine:
         return net if self._kernels is None else ByKernels(net, self._kernels)
 
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        """Convolutions in the run's precision; parameters, norms and the loss stay float32."""
+        """Convolutions and the head in the run's precision; parameters, their gradients and the loss float32.
+
+        In bfloat16 batch norm, too, takes in and gives out bfloat16; its statistics are summed in float32.
+        With kernels of resexp's own the head stays float32.
+        """
         if self.execution.precision != "bfloat16":
             return net
 
@@ -134,6 +157,14 @@ class Engine:
                 return net(images)
 
         return forward
+
+    def record(self) -> None:
+        """Record the step now, where steps are recorded at all; else the first `advance` does.
+
+        Raises CaptureError for a step that cannot be recorded.
+        """
+        if isinstance(self._make_steps, GraphSteps):
+            self._apart(self._make_steps.record)
 
     def advance(self, num_steps: int, should_stop: Callable[[], bool] = lambda: False) -> Readings:
         """Make up to `num_steps` updates, at least one, and return their readings.
@@ -181,3 +212,33 @@ class Engine:
             for name, tensor in tensors.items():
                 tensor.copy_(state[part][name])
         self.step = state["step"]
+
+
+def rehearsed(execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+    """Return how steps are executed, after one step of each kind was recorded and thrown away.
+
+    kinds: a config of each and a batch of its images. As planned; or all of them eagerly, with the reason,
+    where one of them cannot be recorded: one answer for all arms. What else goes wrong is passed over, since
+    the run in which it does so again tells it.
+    """
+    if not execution.graphed:
+        return execution
+    for config, train in kinds:
+        if why := _unrecordable(config, train, execution):
+            reason = f"{execution.reason}; mode eager after all: {why}"
+            return execution._replace(mode="eager", reason=reason)
+    return execution
+
+
+def _unrecordable(config: Config, train: Dataset, execution: Execution) -> str | None:
+    """Why the step of this net cannot be recorded; None where it can, or fails otherwise."""
+    try:
+        Engine(config, train, execution).record()
+    except CaptureError as error:
+        return str(error)
+    except Exception:
+        return None
+    finally:
+        if execution.device == "cuda":
+            torch.cuda.empty_cache()  # the process that trains need not be this one
+    return None

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
@@ -64,6 +65,35 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def gpu_fault(index: int = 0) -> str | None:
+    """Return why nothing can be computed on this one of the visible GPUs, None where it can."""
+    if not torch.cuda.is_available():
+        return "no CUDA device is here"
+    with warnings.catch_warnings():  # PyTorch's own page about it, at the first question to the device
+        warnings.simplefilter("ignore")
+        capability = torch.cuda.get_device_capability(index)
+    built_for = torch.cuda.get_arch_list()
+    if torch.version.cuda is None or any(_runs_on(capability, architecture) for architecture in built_for):
+        return None
+    name, have = torch.cuda.get_device_name(index), ", ".join(built_for)
+    number = ".".join(map(str, capability))
+    return f"this torch has no kernels for {name}, capability {number} (it has {have})"
+
+
+def _runs_on(capability: tuple[int, int], architecture: str) -> bool:
+    """Whether kernels built for sm_XY or compute_XY run on a GPU.
+
+    Machine code (sm) does on GPUs of the same X and no lower Y, PTX (compute) on all that are no older; what
+    is built for one architecture alone ends in a letter.
+    """
+    kind, _, version = architecture.partition("_")
+    number = version.rstrip("abcdef")
+    built = (int(number[:-1]), int(number[-1]))
+    if number != version:
+        return capability == built
+    return capability >= built and (kind == "compute" or capability[0] == built[0])
+
+
 def resolve(run: RunSection, *, num_images: int) -> Execution:
     """Return how a run of `num_images` images (steps times batch size) is executed on this machine.
 
@@ -73,10 +103,11 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
     reasons = []
     device = run.device
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        reasons.append(f"device {device}: " + ("a GPU is here" if device == "cuda" else "no GPU here"))
-    elif device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError("run.device is cuda, but no CUDA device is here; use cpu or auto")
+        fault = gpu_fault()
+        device = "cpu" if fault else "cuda"
+        reasons.append(f"device {device}: {fault or 'a GPU is here'}")
+    elif device == "cuda" and (fault := gpu_fault()):
+        raise ResourceError(f"run.device is cuda, but {fault}; use cpu or auto")
 
     precision = run.precision
     if precision == "auto" and run.kernels == "winograd":
@@ -235,12 +266,21 @@ def keep_compilations() -> None:
     os.environ[VARIABLE] = str(folder)
 
 
+def keep_to_rules() -> None:
+    """Have Inductor choose kernels by rule: by stopwatch, its choice on a GPU decides the order of sums."""
+    from torch._inductor import config
+
+    if hasattr(config, "deterministic"):  # as of torch 2.10
+        config.deterministic = True
+
+
 def compiled(net: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return `net` compiled when it is first called; another net of its shape is not compiled again.
 
     Shapes are never made symbolic: what a net becomes shall not depend on the nets before it.
     """
     keep_compilations()
+    keep_to_rules()
     torch._dynamo.config.recompile_limit = SHAPES_IN_A_PROCESS  # pyright: ignore
     return torch.compile(net, dynamic=False)
 

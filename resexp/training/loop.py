@@ -7,8 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from resexp.config import Config
 from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits
@@ -20,12 +18,14 @@ from resexp.records.run import Run
 from resexp.records.summary import summarize
 from resexp.signals import Stop
 from resexp.training import checkpoint
+from resexp.training.cuda_graph import out_of_memory
 from resexp.training.distributed.process_group import ALONE, Group
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.metrics import MetricsLogger
 from resexp.training.resume import begin, execution_of
+from resexp.training.step import Readings
 from resexp.training.worker import TrainingTask
 
 PROBE_IMAGES = 128
@@ -79,6 +79,20 @@ def spans(config: Config, start: int = 0) -> Iterator[Span]:
         start = stop
 
 
+class CheckpointClock:
+    """Says when the last checkpoint, or the start, is longer ago than a run may lose."""
+
+    def __init__(self, minutes: float) -> None:
+        self._seconds = 60 * minutes
+        self.restart()
+
+    def restart(self) -> None:
+        self._since = time.monotonic()
+
+    def overdue(self) -> bool:
+        return time.monotonic() - self._since >= self._seconds
+
+
 class Progress(NamedTuple):
     """How far a run is."""
 
@@ -109,16 +123,11 @@ def run(
     try:
         return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         raise ResourceError(
             f"{folder}: out of memory with optim.batch_size {config.optim.batch_size}; try a smaller one"
         ) from error
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """On a CPU torch raises a plain RuntimeError, which only its text tells apart."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _run(
@@ -131,7 +140,12 @@ def _run(
     report: Callable[[Progress], None],
     say: Callable[[str], None],
 ) -> dict[str, Any]:
+    alone = execution is None and not (folder / "manifest.json").exists()
+    few = splits.train.first(config.optim.batch_size)
     execution = execution_of(config, folder, execution, group.here)
+    if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
+        execution = tried
+        say(f"execution: {execution.reason}")
     group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
@@ -159,6 +173,46 @@ def _run(
     return result
 
 
+class _Backlog:
+    """Writes each span's readings down; where steps are recorded, while the GPU makes the next span's."""
+
+    def __init__(
+        self, config: Config, logger: MetricsLogger, timing: JsonlWriter, report: Callable[[Progress], None]
+    ) -> None:
+        self._optim = config.optim
+        self._logger = logger
+        self._timing = timing
+        self._report = report
+        self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
+        self._written = -math.inf
+
+    def take(self, start: int, began: float, readings: Readings) -> dict[str, Any] | None:
+        """Take the readings of the steps from `start` on, and write those taken before; see `settle`.
+
+        began: when these steps were begun, in seconds of `time.perf_counter`.
+        """
+        coming = readings.fetched()
+        fault = self.settle()
+        self._waiting = (start, began, coming)
+        return fault
+
+    def settle(self) -> dict[str, Any] | None:
+        """Write what was taken and is not written. Returns the fault row, the last one, if there is one."""
+        if self._waiting is None:
+            return None
+        start, began, coming = self._waiting
+        self._waiting = None
+        readings = coming()
+        if fault := self._logger.steps(start, readings):
+            return fault
+        num, now = len(readings.loss), time.perf_counter()
+        seconds, self._written = now - max(began, self._written), now
+        speed = num * self._optim.batch_size / seconds
+        self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
+        self._report(Progress(start + num, self._optim.steps, self._logger.losses[-1], speed))
+        return None
+
+
 def _train(
     config: Config,
     folder: Path,
@@ -171,33 +225,48 @@ def _train(
     report: Callable[[Progress], None],
 ) -> dict[str, Any] | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
-    steps = config.optim.steps
-    for span in spans(config, engine.step):
+    steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
+    clock = CheckpointClock(config.record.checkpoint_minutes)
+    should_pause = group.pause_on_any_rank(stop, clock.overdue)
+    for span in _spans_of(engine):
         if span.stop > span.start:
             began = time.perf_counter()
             group.broadcast(span.stop - span.start)
-            readings = engine.advance(span.stop - span.start, should_stop=group.stop_on_any_rank(stop))
-            if fault := logger.steps(span.start, readings):
+            readings = engine.advance(span.stop - span.start, should_stop=should_pause)
+            if fault := backlog.take(span.start, began, readings):
                 return fault
-            seconds = time.perf_counter() - began
-            speed = len(readings.loss) * config.optim.batch_size / seconds
-            timing.row({"step": engine.step, "seconds": seconds, "images_per_second": speed})
-            report(Progress(engine.step, steps, logger.losses[-1], speed))
-        scores = _look(span, engine, splits, logger) if engine.step == span.stop else {}
+        whole = engine.step == span.stop
+        looking = span.evaluate or span.probe or span.checkpoint
+        if (looking or not whole or not engine.execution.graphed) and (fault := backlog.settle()):
+            return fault
+        scores = _look(span, engine, splits, logger) if whole else {}
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
             return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span
         best = engine.step == logger.best_step and bool(scores)
-        if engine.step and (best or span.checkpoint or stopping):
+        due = (span.checkpoint and whole) or stopping or clock.overdue()
+        if engine.step and (best or due):
+            if fault := backlog.settle():
+                return fault
             state = {**engine.state(), "journal": logger.state()}
-            for kind in (["best"] if best else []) + (["step"] if span.checkpoint or stopping else []):
+            for kind in (["best"] if best else []) + (["step"] if due else []):
                 checkpoint.save(folder / "checkpoints", state, kind)
+            if due:
+                clock.restart()
         if stopping and engine.step < steps:
             done = (
                 f"after step {engine.step} of {steps} and saved" if engine.step else "before its first step"
             )
             raise stop.error(f"{folder}: stopped {done}; add --resume auto to go on")
     return None
+
+
+def _spans_of(engine: Engine) -> Iterator[Span]:
+    """Yield spans from where the engine is on; after one that was cut short, the rest of it."""
+    for span in spans(engine.config, engine.step):
+        yield span
+        while engine.step < span.stop:
+            yield span._replace(start=engine.step)
 
 
 def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> dict[str, Scores]:

@@ -19,7 +19,7 @@ from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
-from resexp.training.execution import Execution, kernels_for, resolve, spread, usable_cores
+from resexp.training.execution import Execution, gpu_fault, kernels_for, resolve, spread, usable_cores
 
 
 def execution_of(config: Config, folder: Path, planned: Execution | None, here: Rank = ONE_RANK) -> Execution:
@@ -38,8 +38,8 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
             "bits would differ: use as many, or start a new run"
         )
     require_same_versions(run)
-    if execution.device == "cuda" and not torch.cuda.is_available():
-        raise ResourceError(f"{folder}: began on a CUDA device, and none is here; go on where there is one")
+    if execution.device == "cuda" and (fault := gpu_fault()):
+        raise ResourceError(f"{folder}: began on a CUDA device, and {fault}; go on where there is one")
     if execution.compiled and execution.device == "cpu" and shutil.which("g++") is None:
         raise ResourceError(f"{folder}: began compiled, and no C++ compiler is here; install g++")
     try:

@@ -24,6 +24,25 @@ class Readings(NamedTuple):
     def cat(spans: "Sequence[Readings]") -> "Readings":
         return Readings(*(torch.cat(parts) for parts in zip(*spans, strict=True)))
 
+    def fetched(self) -> "Callable[[], Readings]":
+        """Send the readings to the CPU; the function returned waits for them alone and returns them there.
+
+        Steps that were sent to a GPU afterwards go on meanwhile.
+        """
+        if not self.loss.is_cuda:
+            return lambda: self
+        there = Readings(*(torch.empty(part.shape, dtype=part.dtype, pin_memory=True) for part in self))
+        for target, part in zip(there, self, strict=True):
+            target.copy_(part, non_blocking=True)
+        arrived = torch.cuda.Event()
+        arrived.record()
+
+        def waited() -> Readings:
+            arrived.synchronize()
+            return there
+
+        return waited
+
 
 def train_step(
     forward: Callable[[Tensor], Tensor], weights: Sequence[Tensor], optimizer: Optimizer, batch: Batch

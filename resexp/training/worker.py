@@ -40,5 +40,5 @@ def follow(here: Rank) -> int:
         engine.restore(group.broadcast())
         with stop.polling():
             while (word := group.broadcast()) > 0:
-                engine.advance(word, should_stop=group.stop_on_any_rank(stop))
+                engine.advance(word, should_stop=group.pause_on_any_rank(stop))
     return -word

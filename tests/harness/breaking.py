@@ -10,6 +10,7 @@ from harness.comparing import differences
 from harness.points import How
 from harness.server import End, Server
 from harness.tally import Tally
+from resexp.signals import SIGNALS
 
 SHORT: dict[str, Any] = {
     "model__depth": 5,
@@ -70,13 +71,13 @@ def break_at_points(
 def signal_at_random(
     server: Server, root: Path, num: int, seed: int, changes: Mapping[str, Any] = SHORT
 ) -> Tally:
-    """Send SIGINT or SIGTERM, once or twice, at random moments; the exit code tells which."""
+    """Send each of the signals in turn, once or twice, at random moments; the exit code tells which."""
     folder, end = reference(server, root, changes)
     rng, stopped, faults, runs = random.Random(seed), 0, list[str](), 0
     while stopped < num:
-        number = (signal.SIGINT, signal.SIGTERM)[runs % 2]
+        number = SIGNALS[runs % len(SIGNALS)]
         signals = [(rng.uniform(0.02, 1.0) * end.seconds, number)]
-        if runs // 2 % 2:
+        if runs // len(SIGNALS) % 2:
             signals.append((rng.uniform(0, 0.05) * end.seconds, number))
         runs += 1
         broken = root / f"run{runs}"

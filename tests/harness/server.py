@@ -120,10 +120,10 @@ def _child(request: dict[str, Any], folder: Path, splits: Any, trace: Path) -> i
     from resexp.errors import ResexpError
     from resexp.records.lock import locked
     from resexp.records.preflight import admit
-    from resexp.signals import SIGNALS, leave_at_once, stop_on_signals
+    from resexp.signals import heeded, leave_at_once, stop_on_signals
     from resexp.training.loop import run
 
-    for number in SIGNALS:
+    for number in heeded():
         signal.signal(number, leave_at_once)
     if request["limit"]:
         name, value = request["limit"]

@@ -4,14 +4,15 @@ Each run is an ordinary training in its own folder, and an executor's effects ar
 trained them, a comparison skips the runs that have ended, goes on with the others, and comes out the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from resexp.errors import Exit
 
 if TYPE_CHECKING:  # Ray's mailbox lives in this package, too, and has no use for torch
-    from resexp.config import RunSection
+    from resexp.config import Config, RunSection
+    from resexp.data.dataset import Dataset
     from resexp.experiments.plan import Job
     from resexp.report.progress import Dashboard
     from resexp.signals import Stop
@@ -35,6 +36,10 @@ class Executor(Protocol):
 
     def resolve(self, section: "RunSection", *, num_images: int) -> "Execution":
         """Return how runs are executed there: every `auto` once, the same for all."""
+        ...
+
+    def rehearsed(self, execution: "Execution", kinds: "Iterable[tuple[Config, Dataset]]") -> "Execution":
+        """Return how runs are executed after a step of each kind was recorded there, nothing kept of it."""
         ...
 
     def carry_out(

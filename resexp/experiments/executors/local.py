@@ -1,14 +1,15 @@
 """The local executor: runs one after the other, or one process for each GPU where there are several."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
-from resexp.config import RunSection
+from resexp.config import Config, RunSection
+from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
 from resexp.experiments.executors import Executor, Failure
 from resexp.experiments.executors.processes import in_processes
@@ -16,7 +17,8 @@ from resexp.experiments.executors.run_one import carry_out
 from resexp.experiments.plan import Job, labels
 from resexp.report.progress import Dashboard
 from resexp.signals import Stop
-from resexp.training.execution import Execution, resolve
+from resexp.training.engine import rehearsed
+from resexp.training.execution import Execution, gpu_fault, resolve
 
 
 @contextmanager
@@ -36,6 +38,9 @@ class _Local:
     def resolve(self, section: RunSection, *, num_images: int) -> Execution:
         return resolve(section, num_images=num_images)
 
+    def rehearsed(self, execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+        return rehearsed(execution, kinds)
+
     def carry_out(
         self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard
     ) -> list[Failure]:
@@ -46,12 +51,13 @@ class _Local:
 
 
 def _visible(execution: Execution) -> Sequence[str]:
-    """The GPUs by the names that CUDA_VISIBLE_DEVICES has for them; none for runs that need none."""
+    """The GPUs that torch can use, as CUDA_VISIBLE_DEVICES names them; none for runs that need none."""
     if execution.device != "cuda":
         return ()
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = torch.cuda.device_count()
-    return named.split(",")[:count] if named else [str(index) for index in range(count)]
+    names = named.split(",")[:count] if named else [str(index) for index in range(count)]
+    return [name for index, name in enumerate(names) if gpu_fault(index) is None]
 
 
 def _in_turn(jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard) -> list[Failure]:

@@ -9,13 +9,14 @@ import os
 import platform
 import signal
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from resexp.config import RunSection
+from resexp.config import Config, RunSection
+from resexp.data.dataset import Dataset
 from resexp.data.splits import Splits, splits_of
 from resexp.errors import Exit, ResourceError
 from resexp.experiments.executors import LOST_WORKERS, Executor, Failure
@@ -24,6 +25,7 @@ from resexp.experiments.executors.run_one import carry_out
 from resexp.experiments.plan import Job, labels
 from resexp.report.progress import Dashboard, pass_on
 from resexp.signals import SIGNALS, Stop
+from resexp.training.engine import rehearsed
 from resexp.training.execution import Execution, resolve, usable_cores
 from resexp.training.resume import versions
 
@@ -79,6 +81,14 @@ class _OnRay:
             return ray.get(there.remote(section, num_images=num_images))
         except RayTaskError as error:
             raise error.cause from None
+
+    def rehearsed(self, execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
+        import ray
+
+        if not execution.graphed:
+            return execution
+        there = _remote(rehearsed, **self._needs(execution.threads, execution.device))
+        return ray.get(there.remote(execution, list(kinds)))
 
     def carry_out(
         self, jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Dashboard

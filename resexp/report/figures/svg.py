@@ -2,8 +2,11 @@
 
 import hashlib
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -11,7 +14,6 @@ from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
 from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN_COLOUR, RESIDUAL_COLOUR, SOFT
-from resexp.report.html import escape
 
 THEME = {
     INK: "currentColor",
@@ -26,13 +28,29 @@ THEME = {
 # Text stays text, in the page's font; ids come from the content, so that equal records give equal pages.
 SVG_SETTINGS: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "resexp"}
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+NOT_SHOWN = ("metadata", "style")
+VERBATIM = ("id", "href")
+"""Attributes that are no numbers: names, and pictures in base 64."""
 
 
 def to_svg(figure: Figure, description: str) -> str:
     """Return an <svg> element with `description` (plain text) for those who cannot see it.
 
     Artists whose id is at-N get data-step="N" instead; only those of the first such N are shown at first.
+    What is written in the figure stays as it was written: attributes alone are changed.
     """
+    root = ElementTree.fromstring(_drawn(figure))
+    _tidy(root)
+    content = description + ElementTree.tostring(root, encoding="unicode")
+    _own_ids(root, "f" + hashlib.sha256(content.encode()).hexdigest()[:8])
+    for element in root.iter():
+        element.attrib = {name: _themed(value) for name, value in element.attrib.items()}
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": description}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _drawn(figure: Figure) -> bytes:
+    """The document as matplotlib writes it."""
     buffer, canvas, dpi = BytesIO(), FigureCanvasSVG(figure), figure.dpi
     figure.patch.set_visible(False)
     for axes in figure.axes:
@@ -44,43 +62,67 @@ def to_svg(figure: Figure, description: str) -> str:
             figure.set_layout_engine("none")
             figure.dpi = dpi  # asking the canvas for its measures has left 72 there
         canvas.print_svg(buffer, metadata=NO_METADATA)
-    svg = buffer.getvalue().decode()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"\s+", " ", svg).replace("> <", "><").replace("xlink:href", "href")
-    # Hundredths of a point are finer than any screen.
-    svg = re.sub(r"(\.\d\d)\d+", r"\1", svg)
-    svg = _with_steps(_with_own_ids(svg, "f" + hashlib.sha256((description + svg).encode()).hexdigest()[:8]))
-    for colour, themed in THEME.items():
-        svg = svg.replace(colour, themed)
-    # matplotlib names its own fonts at each text; the page's is wanted, at the same size.
-    svg = re.sub(r"font-family: [^;\"]*; ?", "", svg)
-    view = re.search(r'viewBox="[^"]*"', svg)
-    assert view is not None
-    head = f'<svg {view[0]} role="img" aria-label="{escape(description)}">'
-    return re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)
+    return buffer.getvalue()
 
 
-def _with_own_ids(svg: str, prefix: str) -> str:
+def _tidy(element: Element) -> None:
+    """Leave out what a page has no use for: namespaces, metadata, styles, line breaks, needless digits."""
+    element.tag = _plain(element.tag)
+    element.attrib = {_plain(name): _short(_plain(name), value) for name, value in element.attrib.items()}
+    for child in list(element):
+        _tidy(child)
+        if child.tag in NOT_SHOWN:
+            element.remove(child)
+        child.tail = _unless_layout(child.tail)
+    element.text = _unless_layout(element.text)
+
+
+def _plain(name: str) -> str:
+    """A name without its namespace: in HTML the parser knows them."""
+    return name.rpartition("}")[2]
+
+
+def _short(name: str, value: str) -> str:
+    """Hundredths of a point are finer than any screen; fonts are the page's, at the size matplotlib names."""
+    if name in VERBATIM:
+        return value
+    return re.sub(r"font-family: [^;]*(; ?|$)", "", re.sub(r"(\.\d\d)\d+", r"\1", " ".join(value.split())))
+
+
+def _unless_layout(text: str | None) -> str | None:
+    return None if text and "\n" in text and text.isspace() else text
+
+
+def _own_ids(root: Element, prefix: str) -> None:
     """Keep the ids that are referred to, and make them differ from those of the page's other figures."""
-    used = set(re.findall(r'(?:href="|url\()#([^")]+)', svg))
-    svg = re.sub(r'((?:href="|url\()#)', rf"\g<1>{prefix}-", svg)
-
-    def own(match: re.Match[str]) -> str:
-        name = match[1]
-        if name in used:
-            return f' id="{prefix}-{name}"'
-        return match[0] if name.startswith(FRAME) else ""
-
-    return re.sub(r' id="([^"]*)"', own, svg)
+    used = {name for element in root.iter() for name in _references(element)}
+    first = next((name for element in root.iter() if (name := element.get("id", "")).startswith(FRAME)), None)
+    for element in root.iter():
+        element.attrib = dict(_renamed(element, used, first, prefix))
 
 
-def _with_steps(svg: str) -> str:
-    first = re.search(rf' id="({FRAME}\d+)"', svg)
+def _references(element: Element) -> Iterator[str]:
+    for name, value in element.attrib.items():
+        if name == "href" and value.startswith("#"):
+            yield value[1:]
+        yield from re.findall(r"url\(#([^)]+)\)", value)
 
-    def stepped(match: re.Match[str]) -> str:
-        shown = first is not None and match[1] == first[1]
-        step = match[1].removeprefix(FRAME)
-        return f' data-step="{step}"' + ("" if shown else ' display="none"')
 
-    return re.sub(rf' id="({FRAME}\d+)"', stepped, svg)
+def _renamed(element: Element, used: set[str], first: str | None, prefix: str) -> Iterator[tuple[str, str]]:
+    """An element's attributes: ids that are steps become data, others are kept where they are referred to."""
+    for name, value in element.attrib.items():
+        if name != "id":
+            target = f"#{prefix}-{value[1:]}" if name == "href" and value.startswith("#") else value
+            yield name, target.replace("url(#", f"url(#{prefix}-")
+        elif value in used:
+            yield name, f"{prefix}-{value}"
+        elif value.startswith(FRAME):
+            yield "data-step", value.removeprefix(FRAME)
+            if value != first:
+                yield "display", "none"
+
+
+def _themed(value: str) -> str:
+    for colour, themed in THEME.items():
+        value = value.replace(colour, themed)
+    return value

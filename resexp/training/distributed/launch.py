@@ -12,6 +12,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, P
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from resexp.errors import Exit, ResourceError
+from resexp.signals import exit_code, heeded
 
 SAVING_SECONDS = 600
 """For the ranks to finish what they are at and save, after one signal; a second one does not wait."""
@@ -28,6 +29,7 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     logger.propagate = False
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost rank is one line, and no C++ stack
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
+    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", ",".join(number.name for number in heeded()))
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -43,7 +45,7 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         return outcome(error.failures)
     except SignalException as error:
-        return Exit.INTERRUPTED if error.sigval == signal.SIGINT else Exit.TERMINATED
+        return exit_code(error.sigval)
     return Exit.DONE
 
 

@@ -22,7 +22,7 @@ from torch.distributed import Store, rendezvous  # pyright: ignore[reportPrivate
 
 from resexp.data.batches import Draw
 from resexp.errors import Exit, Interrupted, ResourceError, Terminated
-from resexp.signals import SIGNALS, Stop
+from resexp.signals import Stop, heeded
 from resexp.training.distributed.rank import Rank
 from resexp.training.step import Readings
 
@@ -92,19 +92,22 @@ class Group:
         distributed.all_gather(losses, readings.loss)
         return readings._replace(loss=torch.stack(losses).double().mean(0).float())
 
-    def stop_on_any_rank(self, stop: Stop) -> Callable[[], bool]:
-        """Return the question, asked after each step, whether any rank was told to stop.
+    def pause_on_any_rank(
+        self, stop: Stop, overdue: Callable[[], bool] = lambda: False
+    ) -> Callable[[], bool]:
+        """Return the question, asked after each step, whether any rank was told to stop, or has to save.
 
         It also finds, within a step, that a rank is gone, while a GPU would wait for it much longer.
         """
         if self.here.size == 1:
-            return stop
+            return lambda: stop() or overdue()
 
         def asked() -> bool:
-            number = torch.tensor((stop.signal or 0) if stop() else 0)
+            # In one number: the signal, if any, above the bit that says a checkpoint is overdue.
+            number = torch.tensor(2 * (stop.signal or 0) + overdue())
             distributed.all_reduce(number, distributed.ReduceOp.MAX)
-            stop.elsewhere = int(number) or None
-            return stop.elsewhere is not None
+            stop.elsewhere = int(number) // 2 or None
+            return bool(number)
 
         return asked
 
@@ -191,7 +194,7 @@ def _join(here: Rank) -> tuple[Store, Group]:
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
     """A signal ends the process at once: Python's handlers wait for torch, and torch for another rank."""
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in heeded()}
     try:
         yield
     finally:
