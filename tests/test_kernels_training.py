@@ -136,9 +136,9 @@ def test_asked_for_by_name_where_they_cannot_serve_is_an_error(run: dict[str, An
 
 @pytest.fixture
 def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A GPU as far as `resolve` asks."""
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    """A GPU on which torch computes, as far as `resolve` asks."""
+    monkeypatch.setattr(execution, "gpu_fault", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
 
 
 def test_those_in_triton_are_refused_on_a_cpu() -> None:
@@ -175,7 +175,7 @@ def test_another_gpu_or_no_triton_leaves_torch(monkeypatch: pytest.MonkeyPatch) 
     assert (found.kernels, "Triton is not installed" in found.reason) == ("torch", True)
     with pytest.raises(ResourceError, match="cannot be had here: Triton is not installed"):
         resolve(RunSection(kernels="triton"), num_images=LONG)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
     found = resolve(RunSection(), num_images=LONG)
     assert (found.kernels, "measured on a Hopper card alone" in found.reason) == ("torch", True)
 
