@@ -21,6 +21,7 @@ from resexp.config import Config
 from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits, load
 from resexp.probes.gradient_profile import gradient_profile
+from resexp.records.schema import ProfileRow
 from resexp.tensorboard.dashboard import size_picture
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve
@@ -65,9 +66,11 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
     for _ in range(rounds):
         for name, engine in engines.items():
             found[name].append(seconds(lambda engine=engine: engine.advance(steps)) / steps)
-        net, row = engines["with norms"].copy_of_net(), {}
-        found["probe"].append(seconds(lambda net=net, row=row: row.update(gradient_profile(net, batch))))
-        row["step"] = 0
+        net, measured = engines["with norms"].copy_of_net(), []
+        found["probe"].append(
+            seconds(lambda net=net, measured=measured: measured.append(gradient_profile(net, batch)))
+        )
+        row = ProfileRow.model_validate({"step": 0, **measured[0]})
         found["picture"].append(seconds(lambda row=row: size_picture(row, configs["with norms"], "noise")))
     how = f"{execution.device}, {execution.precision}, {execution.mode}, {execution.threads} threads"
     print(f"{how}, torch {torch.__version__}, {rounds} rounds of {steps} steps, depth {depth}, batch 128")

@@ -41,6 +41,7 @@ from resexp.data.splits import Splits, load
 from resexp.experiments.plan import make_plan
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.run import read_lines
+from resexp.records.schema import Profile
 from resexp.records.summary import first_over_last
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve
@@ -139,7 +140,7 @@ def outcome(config: Config, splits: Splits) -> Outcome:
     """Train one net of the quick look."""
     engine = Engine(config, splits.train, resolve(config.run, num_images=0))
     probed = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
-    ratio = first_over_last(gradient_profile(engine.copy_of_net(), probed)["outputs"])
+    ratio = first_over_last(Profile.read(gradient_profile(engine.copy_of_net(), probed)).outputs)
     losses = engine.advance(config.optim.steps).loss
     scores = engine.evaluate(splits.test)
     tail = max(1, len(losses) // 10)

@@ -80,18 +80,22 @@ def _stretched(made: Run) -> dict[str, Any]:
     metrics = []
     for step in range(0, STEPS + 1, EVERY):
         if step < STEPS:
-            metrics.append({**steps[step // EVERY % len(steps)], "step": step})
+            metrics.append({**steps[step // EVERY % len(steps)].to_json(), "step": step})
         if step % EVAL_EVERY == 0 and step:
-            metrics.append({**evaluations[-1], "step": step})
-    profile = [{**made.profile[k % len(made.profile)], "step": step} for k, step in enumerate(PROBED)]
-    result = made.result or {}
+            metrics.append({**evaluations[-1].to_json(), "step": step})
+    profile = [
+        {**made.profile[k % len(made.profile)].to_json(), "step": step} for k, step in enumerate(PROBED)
+    ]
+    result = made.result.to_json() if made.result else {}
     points = [STEPS * (k + 0.5) / 200 for k in range(200)]
     curve = {"step": points, "loss": [2.3 - 0.5 * k / 200 for k in range(200)]}
     return {
-        "manifest": made.manifest,
+        "manifest": made.manifest.to_json(),
         "metrics": "".join(json.dumps(row) + "\n" for row in metrics),
         "profile": "".join(json.dumps(row) + "\n" for row in profile),
-        "timing": "".join(json.dumps({**made.timing[0], "step": step}) + "\n" for step in (*PROBED[1:],)),
+        "timing": "".join(
+            json.dumps({**made.timing[0].to_json(), "step": step}) + "\n" for step in (*PROBED[1:],)
+        ),
         "result": {**result, "steps": STEPS, "curve": curve},
     }
 

@@ -28,6 +28,7 @@ from resexp.config import Config
 from resexp.data.splits import Splits, load
 from resexp.errors import Interrupted
 from resexp.records.run import Run
+from resexp.records.schema import EvaluationRow
 from resexp.signals import Stop
 from resexp.training.execution import Execution, resolve
 from resexp.training.loop import LONGEST_SPAN, Progress, run, spans
@@ -75,10 +76,10 @@ def measure(config: Config, splits: Splits, execution: Execution, limit: float) 
             run(config, place, splits, execution=execution, stop=stop, report=report)
         seconds, made = time.perf_counter() - reached[LONGEST_SPAN], max(reached) - LONGEST_SPAN
         recorded = Run(place)
-        rows = [row for row in recorded.timing if row["step"] > LONGEST_SPAN]
-        evaluations = [row for row in recorded.metrics if row["kind"] == "evaluation"]
-        parameters = recorded.manifest["parameters"]
-    stepping = sum(row["seconds"] for row in rows)
+        rows = [row for row in recorded.timing if row.step > LONGEST_SPAN]
+        evaluations = [row for row in recorded.metrics if isinstance(row, EvaluationRow)]
+        parameters = recorded.manifest.parameters
+    stepping = sum(row.seconds for row in rows)
     looks = num_looks(config, until=max(reached))
     a_look = (seconds - stepping) / looks if looks else 0.0
     whole = made + LONGEST_SPAN == WHOLE
@@ -92,12 +93,12 @@ def measure(config: Config, splits: Splits, execution: Execution, limit: float) 
         "seconds_of_an_evaluation_probe_or_checkpoint": a_look,
         "seconds_of_64000_steps" + ("" if whole else "_forecast"): WHOLE * stepping / made
         + num_looks(config_of(config.model.depth, WHOLE, config.data.model_dump()), until=WHOLE) * a_look,
-        "images_per_second": spread([row["images_per_second"] for row in rows]),
+        "images_per_second": spread([row.images_per_second for row in rows]),
         "test_images": len(splits.test.labels),
         "seeds": 1,
     }
     if evaluations:
-        found["test_accuracy"] = {"step": evaluations[-1]["step"], "share": evaluations[-1]["test_accuracy"]}
+        found["test_accuracy"] = {"step": evaluations[-1].step, "share": evaluations[-1].test_accuracy}
     if execution.device == "cuda":
         found["peak_device_bytes"] = torch.cuda.max_memory_allocated()
     return found

@@ -88,6 +88,80 @@ def test_no_public_name_stands_twice_at_the_top_of_a_module() -> None:
     assert {name: found for name, found in homes.items() if len(found) > 1 and name not in SAID_OFTEN} == {}
 
 
+READERS = ("analysis", "report", "tensorboard", "training", "experiments", "cli")
+NO_DOCUMENTS = {
+    "analysis/mean_field.py": {"ACTIVATION_FUNCTIONS"},
+    "analysis/verdicts.py": {"counts"},  # a Counter of fates
+    "cli/runs.py": {"check"},  # what `verify` has just found
+    "experiments/dry_run.py": {"cell"},  # the forecast: shown, never recorded
+    "report/terminal.py": {"cell", "document", "execution"},  # the forecast
+    "report/first_screen.py": {"amounts"},
+    "report/foreign_svg.py": {"e", "targets"},
+    "report/formatting.py": {"measurement"},  # of a claim, which has a schema of its own
+    "report/sentences.py": {"FATES", "of"},
+    "report/tables.py": {"row"},  # of the table itself, and of `resexp runs`
+    "report/figures/gradient_grid.py": {"KIND_COLOURS"},
+    "report/figures/style.py": {"axes.spines"},
+    "report/figures/svg.py": {"element", "root.attrib"},
+    "training/checkpoint.py": {"state"},  # tensors and what belongs to them, no JSON
+    "training/cuda_graph.py": {"optimizer.param_groups[0]"},
+    "training/engine.py": {"optimizer.state[parameter]", "state", "state[parameter]"},
+    # Lines of the record, which stay or go whole, as the bytes they are; and the checkpoint.
+    "training/extend.py": {
+        "row",
+        "state",
+        "journal",
+        "journal['marks']",
+        "journal['marks']['metrics']",
+        "journal['marks']['profile']",
+        "journal['best']",
+    },
+    "training/metrics.py": {"scores", "state", "state['marks']"},
+    "training/resume.py": {"state"},
+    "training/step.py": {"self._optimizer.param_groups[0]"},
+    "experiments/verify.py": {
+        "goal",
+        "goal['journal']",
+        "mark",
+        "state",
+        "state['journal']",
+        "states[-1]",
+        "states[-1]['journal']",
+    },
+    "experiments/executors/ray.py": {"node", "there"},
+}
+"""What has keys and is no recorded document, by file."""
+ANYWHERE = {"os.environ", "torch.cpu.get_capabilities()"}
+
+
+def looked_up(path: Path) -> Iterator[tuple[int, str]]:
+    """Where a value is read by a key that is spelled out, and what it is read from: x["key"], x.get("key").
+
+    Text in an annotation (Literal, forward references) is no key.
+    """
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            key, source = node.slice, node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+            key, source = next(iter(node.args), None), node.func.value
+        else:
+            continue
+        if isinstance(key, ast.Constant) and isinstance(key.value, str):
+            text = ast.unparse(source)
+            if text not in ("Literal", "list"):
+                yield node.lineno, text
+
+
+def test_recorded_documents_are_read_by_attribute_outside_of_the_records() -> None:
+    dug = set()
+    for room in READERS:
+        for path in sorted((ROOT / room).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            allowed = NO_DOCUMENTS.get(name, set()) | ANYWHERE
+            dug |= {f"{name}:{line}: {source}" for line, source in looked_up(path) if source not in allowed}
+    assert dug == set()
+
+
 def tree_in_the_docs() -> dict[str, str]:
     """The tree of docs/architecture.md: path to what is said of it."""
     text = (ROOT.parent / "docs" / "architecture.md").read_text()

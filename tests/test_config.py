@@ -455,7 +455,8 @@ def test_he2015_is_the_papers_recipe_and_110_layers_warm_up_for_400_steps():
 def test_shipped_configs_are_seen_at_the_top_and_go_into_the_package():
     assert (ROOT / "configs").resolve() == FOLDER.resolve()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-    assert project["tool"]["setuptools"]["package-data"] == {"resexp": ["configs/*.yaml", "kernels/source/*"]}
+    carried = ["configs/*.yaml", "report/templates/*", "kernels/source/*"]
+    assert project["tool"]["setuptools"]["package-data"] == {"resexp": carried}
 
 
 def test_the_json_schema_explains_every_key_and_forbids_others():
@@ -476,6 +477,15 @@ def test_digest_covers_every_key_but_the_name():
     digests = {load(None, [text]).digest() for text in CHANGES}
     assert len(digests) == len(CHANGES)
     assert config.digest() not in digests
+
+
+def test_keys_that_came_later_leave_the_digest_of_what_began_before_them() -> None:
+    # As the first version of the schema had it, which knew neither data.test nor data.test_split.
+    first = "e6d6473b5324d73db2c3ac2617083534ba164e031683bcaa6ee5ae8515705375"
+    assert Config().digest() == first
+    folder = load(None, ["data.name=folder"])
+    for text in ("data.test=val", "data.test_split=0.2"):
+        assert load(None, ["data.name=folder", text]).digest() != folder.digest()
 
 
 CHANGES = [

@@ -31,7 +31,7 @@ def planned(tmp_path: Path) -> Planned:
     (tmp_path / "c.yaml").write_text(write(tiny_config(data=data, **short)))
 
     def plan(*arms: str, sets: tuple[str, ...] = ()) -> Plan:
-        splits._splits.cache_clear()  # as in another process
+        splits._loaded.clear()  # as in another process
         return make_plan(
             arms,
             runs_dir=tmp_path / "runs",
@@ -74,7 +74,7 @@ def test_auto_stays_what_it_was_when_the_comparison_began(
     monkeypatch.setattr(cifar10, "load", arrived)
     both = planned("plain", "residual", sets=sets)
     assert not bring_about(both, local()).failed
-    assert [Run(job.folder).manifest["data"]["name"] for job in both.jobs] == ["crayons", "crayons"]
+    assert [Run(job.folder).manifest.data.name for job in both.jobs] == ["crayons", "crayons"]
 
 
 def test_runs_of_other_versions_are_not_gone_on_with(planned: Planned) -> None:
@@ -115,7 +115,7 @@ def test_what_has_begun_decides_how_the_others_are_executed(planned: Planned) ->
     change_manifest(plan, "execution", threads=2, reason="as it was")
     bring_about(planned("plain", "residual"), local())
     manifests = [Run(job.folder).manifest for job in planned("plain", "residual").jobs]
-    assert [manifest["execution"]["threads"] for manifest in manifests] == [2, 2]
+    assert [manifest.execution.threads for manifest in manifests] == [2, 2]
 
 
 def test_compiling_is_weighed_by_the_images_of_the_least_trained_net() -> None:

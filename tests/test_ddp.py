@@ -1,10 +1,15 @@
 """One training on several ranks: real processes that talk through gloo."""
 
+import io
 import os
+import pickle
 import signal
+import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +30,7 @@ from resexp.training import checkpoint
 from resexp.training.distributed.process_group import Group, synchronised
 from resexp.training.distributed.rank import Rank
 from resexp.training.execution import Execution, spread
+from resexp.training.worker import TrainingTask
 
 TRAIN = ["train", "--config", "c.yaml", "--runs-dir"]
 
@@ -91,7 +97,7 @@ def test_two_ranks_train_as_one_process_does(norm: str, ranks: Ranks, work: Path
     assert distance(one["head"], torch.cat([fresh["head.weight"].flatten(), fresh["head.bias"]])) > 1e-3
     for quantity in ("gradient_norm", "loss"):
         once, twice = (
-            torch.tensor([row[quantity] for row in Run(folder).rows("step")]).reshape(20, -1)
+            torch.tensor([getattr(row, quantity) for row in Run(folder).rows("step")]).reshape(20, -1)
             for folder in (tmp_path, work / norm / "run")
         )
         for layer in range(once.shape[1]):
@@ -185,6 +191,87 @@ def test_the_command_starts_torchrun_and_ends_with_6_when_a_rank_is_killed(
     assert differences(whole, folder) == []
 
 
+def test_the_command_listens_on_loopback_alone_and_meets_in_a_private_folder(work: Path) -> None:
+    """And SIGUSR1 to it saves and ends its ranks: once, as three processes load torch for it."""
+    process = start([*TRAIN, "private", "--devices", "2", "--set", "optim.steps=100000"], work)
+    folder = work / "private" / "run"
+    while not list(folder.glob("checkpoints/*.pt")):
+        time.sleep(0.005)
+        assert process.poll() is None, process.communicate()
+    family = [process.pid, *children(process.pid)]
+    assert len(family) >= 3
+    heard = listening(family)
+    assert heard, "gloo listens on some port"
+    assert {address for address in heard if not address.is_loopback} == set()
+    stores = {environment(pid)["RESEXP_RANKS_MEET_IN"] for pid in family[1:] if environment(pid).get("RANK")}
+    assert len(stores) == 1
+    private = Path(stores.pop()).parent
+    assert stat.S_IMODE(private.stat().st_mode) == 0o700
+    process.send_signal(signal.SIGUSR1)
+    _, stderr = process.communicate()
+    assert process.returncode == Exit.TERMINATED, stderr
+    assert "and saved; add --resume auto to go on" in stderr
+    assert not private.exists()
+
+
+def children(pid: int) -> list[int]:
+    """All processes below one."""
+    found = list[int]()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *children(child)]
+    return found
+
+
+def environment(pid: int) -> dict[str, str]:
+    words = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(word.split("=", 1) for word in words if "=" in word)
+
+
+def listening(pids: Sequence[int]) -> list[IPv4Address | IPv6Address]:
+    """The addresses on which these processes listen, as the kernel tells them."""
+    links = [link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()]
+    own = {os.readlink(link) for link in links}
+    found = list[IPv4Address | IPv6Address]()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in own:
+                words = bytes.fromhex(local.partition(":")[0])
+                found.append(ip_address(b"".join(words[k : k + 4][::-1] for k in range(0, len(words), 4))))
+    return found
+
+
+class Stranger:
+    """What a pickle makes of this when it is loaded: a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_what_a_stranger_sends_between_ranks_runs_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parcel = io.BytesIO()
+    torch.save(Stranger(tmp_path / "ran"), parcel)
+    sent = iter(
+        [torch.tensor(parcel.tell()), torch.frombuffer(bytearray(parcel.getvalue()), dtype=torch.uint8)]
+    )
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda tensor, src: tensor.copy_(next(sent)))
+    with pytest.raises(pickle.UnpicklingError, match="eights"):
+        Group(Rank(1, 2)).broadcast()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_task_travels_as_json(tmp_path: Path) -> None:
+    config = config_in(tmp_path, record__probes=("gradient_profile",))
+    task = TrainingTask(config, "cifar10", "ab", CPU)
+    assert TrainingTask.from_json(task.to_json()) == task
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -249,7 +336,7 @@ def test_batch_norm_on_two_gpus_sees_the_whole_batch(ranks: Ranks, work: Path, t
         0,
         0,
     ]
-    assert Run(work / "gpu" / "run").manifest["execution"]["sync_batch_norm"]
+    assert Run(work / "gpu" / "run").manifest.execution.sync_batch_norm
     assert train(tmp_path, config, load(config.data)) is not None
     one, two = (layers(folder) for folder in (tmp_path, work / "gpu" / "run"))
     for name in one:  # running means and variances among them

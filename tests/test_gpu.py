@@ -136,8 +136,8 @@ def test_a_graphed_run_that_diverges_is_a_result(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(Diverged):
         run(made, tmp_path, make_splits())
-    assert Run(tmp_path).manifest["execution"]["mode"] == "graphed"
-    assert Run(tmp_path).metrics[-1]["kind"] == "fault"
+    assert Run(tmp_path).manifest.execution.mode == "graphed"
+    assert Run(tmp_path).metrics[-1].kind == "fault"
 
 
 def test_what_auto_chooses_here_is_the_graph_in_bfloat16_where_the_card_has_it() -> None:

@@ -2,16 +2,18 @@
 
 import itertools
 import math
+from typing import get_args
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from resexp.config import Probe
 from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network, build
-from resexp.probes.gradient_profile import PROBES, SPLIT, fold, gradient_profile, unfold
+from resexp.probes.gradient_profile import SPLIT, fold, gradient_profile, unfold
 from resexp.records.files import strict_json
 from resexp.training.loop import run
 from tests.conftest import tiny_config
@@ -232,7 +234,7 @@ def test_what_is_not_finite_is_null_in_strict_json() -> None:
     assert "null" in strict_json(row)
 
 
-@pytest.mark.parametrize("name", PROBES)
+@pytest.mark.parametrize("name", get_args(Probe))
 def test_probes_do_not_change_a_bit_of_the_training(name: str, splits, tmp_path) -> None:
     record = {}
     for label, probes in (("with", (name,)), ("without", ())):

@@ -18,6 +18,7 @@ from resexp.errors import RunFolderError, UsageError
 from resexp.experiments.init_gradients import grid, measure_gradients
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import fold, unfold
+from resexp.records.schema import OutputRow
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
 from resexp.report.terminal import gradients_notes, gradients_table
@@ -153,14 +154,18 @@ def test_an_exact_zero_is_an_underflow_in_words_table_and_picture(document: dict
     assert "underflow" in [text.get_text() for text in figure.legends[0].get_texts()]
 
 
+def output_of(stage: int, layer: int, rms: float) -> OutputRow:
+    return OutputRow(name="", stage=stage, layer=layer, norm=None, rms=rms, zeros=0, count=1)
+
+
 def test_slope_is_that_of_theory_and_blind_to_the_steps_between_stages() -> None:
     outputs = [
-        {"stage": stage, "layer": 1 + 2 * k, "rms": 0.5 ** (20 - 2 * k) * 3.0**stage}
+        output_of(stage, 1 + 2 * k, 0.5 ** (20 - 2 * k) * 3.0**stage)
         for stage in (1, 2, 3)
         for k in range(3 * stage, 3 * stage + 3)
     ]
     assert slope(outputs) == pytest.approx(math.log10(0.5))
-    assert slope([output | {"rms": 0.0} for output in outputs]) is None
+    assert slope([output.model_copy(update={"rms": 0.0}) for output in outputs]) is None
     assert slope(outputs[:2]) is None
 
 

@@ -11,15 +11,16 @@ from torch import Tensor
 from resexp.config import RunSection
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError, UsageError
-from resexp.kernels import load, source_digest
+from resexp.kernels import load, source_digest, triton_digest
+from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import build
-from resexp.models.winograd import Winograd
 from resexp.training import execution
 from resexp.training.distributed.rank import Rank
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, kernels_folder, resolve, spread
 
 OURS = f"winograd-{source_digest()}"
+TRITON = f"triton-{triton_digest()}"
 TORCHS = Execution("cpu", "float32", "eager", 1, "test")
 WINOGRAD = TORCHS._replace(kernels=OURS)
 LONG, SHORT = 10**6, 1000
@@ -55,7 +56,7 @@ def test_every_kind_of_net_computes_what_its_own_modules_compute(model: dict[str
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         x = torch.randn(6, 3, 20, 20, generator=torch.Generator().manual_seed(0))
         if ours:
-            found.append(scores(net, Winograd(net, load(kernels_folder())), x))
+            found.append(scores(net, ByKernels(net, load(kernels_folder())), x))
         else:
             found.append(scores(net.double(), net, x.double()))
     for ours, true in zip(*found, strict=True):
@@ -131,6 +132,52 @@ def test_auto_takes_them_for_long_runs_in_float32_on_a_cpu(
 def test_asked_for_by_name_where_they_cannot_serve_is_an_error(run: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"run\.kernels is winograd"):
         resolve(RunSection(device="cpu", kernels="winograd", **run), num_images=LONG)
+
+
+@pytest.fixture
+def hopper(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU on which torch computes, as far as `resolve` asks."""
+    monkeypatch.setattr(execution, "gpu_fault", lambda: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (9, 0))
+
+
+def test_those_in_triton_are_refused_on_a_cpu() -> None:
+    with pytest.raises(UsageError, match=r"run\.kernels is triton, .* it would be bfloat16 on cpu, eager"):
+        resolve(RunSection(device="cpu", precision="bfloat16", kernels="triton"), num_images=SHORT)
+
+
+@pytest.mark.usefixtures("hopper")
+@pytest.mark.parametrize(
+    ("run", "kernels", "why"),
+    [
+        ({}, TRITON, "kernels triton: in bfloat16 on an H200"),
+        ({"kernels": "triton"}, TRITON, ""),
+        ({"kernels": "torch"}, "torch", ""),
+        ({"precision": "float32"}, "torch", "kernels torch: those in Triton are for bfloat16 on a GPU"),
+        ({"compile": True}, "torch", "kernels torch: those in Triton are for bfloat16 on a GPU"),
+    ],
+)
+def test_auto_takes_those_in_triton_in_bfloat16_on_a_hopper(
+    run: dict[str, Any], kernels: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any length of run: nobody builds them beforehand."""
+    monkeypatch.setattr(execution, "find_spec", lambda _: object())
+    found = resolve(RunSection(**run), num_images=SHORT)
+    assert (found.device, found.kernels) == ("cuda", kernels)
+    assert why in found.reason
+    assert ("kernels" in found.reason) == bool(why)
+
+
+@pytest.mark.usefixtures("hopper")
+def test_another_gpu_or_no_triton_leaves_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(execution, "find_spec", lambda _: None)
+    found = resolve(RunSection(), num_images=LONG)
+    assert (found.kernels, "Triton is not installed" in found.reason) == ("torch", True)
+    with pytest.raises(ResourceError, match="cannot be had here: Triton is not installed"):
+        resolve(RunSection(kernels="triton"), num_images=LONG)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (8, 0))
+    found = resolve(RunSection(), num_images=LONG)
+    assert (found.kernels, "measured on a Hopper card alone" in found.reason) == ("torch", True)
 
 
 @pytest.fixture

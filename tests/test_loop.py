@@ -54,40 +54,40 @@ def test_losses_and_norms_are_those_of_a_loop_written_out(tmp_path: Path, splits
     velocity = {name: torch.zeros_like(p) for name, p in net.named_parameters()}
     for row in record:
         batch_spec = draw(
-            derive(0, "batches"), row["step"], num_images=64, batch_size=8, augment=config.data.augment
+            derive(0, "batches"), row.step, num_images=64, batch_size=8, augment=config.data.augment
         )
         batch = render(splits.train, batch_spec)
         loss = F.cross_entropy(net(batch.images), batch.labels)
         parameters = dict(net.named_parameters())
         gradients = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
-        assert row["loss"] == pytest.approx(loss.item(), rel=1e-4)
+        assert row.loss == pytest.approx(loss.item(), rel=1e-4)
         by_hand = [
             math.sqrt(gradients[f"{name}.weight"].double().square().sum().item())
             for name, _ in net.weighted_layers()
         ]
-        assert row["gradient_norm"] == pytest.approx(by_hand, rel=1e-3)
+        assert row.gradient_norm == pytest.approx(by_hand, rel=1e-3)
         with torch.no_grad():
             for name, parameter in parameters.items():
                 velocity[name] = 0.9 * velocity[name] + gradients[name] + 0.01 * parameter
-                parameter -= row["lr"] * velocity[name]
+                parameter -= row.lr * velocity[name]
 
 
 def test_extremes_are_those_of_every_step_since_the_row_before(tmp_path: Path, splits: Splits) -> None:
     every = {
-        row["step"]: row for row in trained(tmp_path / "1", tiny_config(record__every=1), splits).rows("step")
+        row.step: row for row in trained(tmp_path / "1", tiny_config(record__every=1), splits).rows("step")
     }
     before = -1
     for row in trained(tmp_path / "5", tiny_config(record__every=5), splits).rows("step"):
-        window = [every[step]["gradient_norm"] for step in range(before + 1, row["step"] + 1)]
-        assert row["gradient_norm_min"] == [min(norms) for norms in zip(*window, strict=True)]
-        assert row["gradient_norm_max"] == [max(norms) for norms in zip(*window, strict=True)]
-        assert row["loss"] == every[row["step"]]["loss"]
-        before = row["step"]
+        window = [every[step].gradient_norm for step in range(before + 1, row.step + 1)]
+        assert row.gradient_norm_min == [min(norms) for norms in zip(*window, strict=True)]
+        assert row.gradient_norm_max == [max(norms) for norms in zip(*window, strict=True)]
+        assert row.loss == every[row.step].loss
+        before = row.step
 
 
 def test_rows_stand_at_each_multiple_and_the_last_step(tmp_path: Path, splits: Splits) -> None:
     rows = trained(tmp_path, tiny_config(optim__steps=13, record__every=5), splits).rows("step")
-    assert [row["step"] for row in rows] == [0, 5, 10, 12]
+    assert [row.step for row in rows] == [0, 5, 10, 12]
 
 
 def test_norms_do_not_underflow_where_squares_in_float32_would() -> None:
@@ -112,17 +112,21 @@ def test_scores_are_means_over_the_images(splits: Splits) -> None:
 def test_the_result_says_what_the_record_says(tmp_path: Path, splits: Splits) -> None:
     made = trained(tmp_path, tiny_config(optim__steps=20, record__every=1), splits)
     assert made.result is not None
-    losses = [row["loss"] for row in made.rows("step")]
-    assert made.result["final_loss"] == pytest.approx(sum(losses[-2:]) / 2)
-    assert made.result["loss_area"] == pytest.approx(sum(losses) / 20)
-    assert made.result["test_accuracy"] == made.rows("evaluation")[-1]["test_accuracy"]
-    first = made.rows("step")[0]["gradient_norm"]
-    assert made.result["gradient"] == {
+    losses = [row.loss for row in made.rows("step")]
+    assert made.result.final_loss == pytest.approx(sum(losses[-2:]) / 2)
+    assert made.result.loss_area == pytest.approx(sum(losses) / 20)
+    assert made.result.test_accuracy == made.rows("evaluation")[-1].test_accuracy
+    first = made.rows("step")[0].gradient_norm
+    assert made.result.gradient is not None
+    assert made.result.gradient.to_json() == {
         "first": {"layer": "stem.conv", "norm": first[0]},
         "last": {"layer": "stage3.0.conv2", "norm": first[-2]},
     }
-    outputs = made.profile[0]["outputs"]
-    assert made.result["transport"]["initial"] == outputs[0]["norm"] / outputs[-1]["norm"]
+    outputs = made.profile[0].outputs
+    first_norm, last_norm = outputs[0].norm, outputs[-1].norm
+    assert first_norm is not None
+    assert last_norm is not None
+    assert made.result.transport.initial == first_norm / last_norm
 
 
 def test_a_run_that_diverges_ends_as_a_result(tmp_path: Path, splits: Splits) -> None:
@@ -131,8 +135,8 @@ def test_a_run_that_diverges_ends_as_a_result(tmp_path: Path, splits: Splits) ->
         trained(tmp_path, config, splits)
     made = Run(tmp_path)
     assert made.status == "diverged"
-    assert made.metrics[-1]["kind"] == "fault"
-    assert all(row["step"] < made.metrics[-1]["step"] for row in made.metrics[:-1])
+    assert made.metrics[-1].kind == "fault"
+    assert all(row.step < made.metrics[-1].step for row in made.metrics[:-1])
     for line in (tmp_path / "metrics.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=pytest.fail)
 

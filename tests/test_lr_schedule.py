@@ -1,11 +1,12 @@
 """The learning rate: by the paper, and a warm-up that really ends."""
 
+import itertools
 import math
 
 import pytest
 
 from resexp.config import MultistepSchedule, OptimSection, SmoothSchedule
-from resexp.training.lr_schedule import SCHEDULES, learning_rate
+from resexp.training.lr_schedule import SCHEDULES, falls_short, learning_rate
 
 
 def test_the_papers_recipe_falls_at_its_milestones() -> None:
@@ -48,3 +49,27 @@ def test_every_schedule_word_has_its_function() -> None:
 def test_milestones_beyond_the_last_step_are_legal() -> None:
     optim = OptimSection(steps=5, schedule=MultistepSchedule(milestones=(100,)))
     assert {learning_rate(optim, step) for step in range(5)} == {0.1}
+
+
+def test_a_rate_that_is_never_reached_is_said_of_just_those_schedules() -> None:
+    said = 0
+    for steps, warmup in itertools.product((1, 2, 5), (0, 1, 2, 4, 5, 9)):
+        schedules: list[MultistepSchedule | SmoothSchedule] = [
+            SmoothSchedule(name=name, warmup_steps=warmup, warmup_factor=factor)
+            for name in ("cosine", "linear", "constant")
+            for factor in (0.0, 0.1, 1.0, 2.0)
+        ]
+        schedules += [
+            MultistepSchedule(warmup_steps=warmup, warmup_factor=factor, milestones=milestones)
+            for milestones in ((1, 2), (3,), (9,), ())
+            for factor in (0.1, 1.0)
+        ]
+        for schedule in schedules:
+            optim = OptimSection(steps=steps, lr=0.3, schedule=schedule)
+            peak = max(learning_rate(optim, step) for step in range(steps))
+            line = falls_short(optim)
+            assert (line is not None) == (peak < 0.3), optim
+            if line:
+                said += 1
+                assert f"the rate is {peak:g} at most" in line
+    assert said > 50

@@ -139,12 +139,12 @@ def test_a_run_is_stopped_resumed_and_verified(null_gpu: Environment, place: Pat
     process.send_signal(signal.SIGTERM)
     _, told = process.communicate()
     assert process.returncode == 143, told
-    assert Run(folder).manifest["execution"]["mode"] == "graphed"
+    assert Run(folder).manifest.execution.mode == "graphed"
 
     went_on = resexp(null_gpu, place, *command[3:], "--resume", "auto")
     assert went_on.code == 0, went_on.stderr
     assert "goes on from step" in went_on.stderr
-    assert [row["step"] for row in Run(folder).rows("step")] == [*range(0, 2000, 5), 1999]
+    assert [row.step for row in Run(folder).rows("step")] == [*range(0, 2000, 5), 1999]
     verified = resexp(null_gpu, place, "verify", "runs/stopped")
     assert verified.code == 0, verified.stdout + verified.stderr
     assert "steps 1500 to 2000, trained again" in verified.stdout
@@ -156,7 +156,7 @@ def test_a_comparison_is_spread_over_two_gpus(null_gpu: Environment, place: Path
     assert done.code == 0, done.stderr
     folder = place / "runs" / "both"
     runs = [Run(path.parent) for path in folder.glob("*/result.json")]
-    assert {run.manifest["execution"]["mode"] for run in runs} == {"graphed"}
+    assert {run.manifest.execution.mode for run in runs} == {"graphed"}
     assert len(runs) == len(read_json(folder / "comparison.json")["runs"]) == 2
     assert "mode graphed" in done.stderr
 
@@ -165,7 +165,7 @@ def test_a_gpu_without_kernels_is_left_alone(null_gpu: Environment, place: Path)
     train = ["train", "--config", "config.yaml", "--set", "optim.steps=2"]
     chosen = resexp(null_gpu, place, *train, "--name", "old", NULL_GPU_CAPABILITY="7.0")
     assert chosen.code == 0, chosen.stderr
-    execution = Run(place / "runs" / "old").manifest["execution"]
+    execution = Run(place / "runs" / "old").manifest.execution.to_json()
     assert execution["device"] == "cpu"
     assert "no kernels for Null GPU, capability 7.0" in execution["reason"]
     asked = ["--name", "asked", "--set", "run.device=cuda"]

@@ -262,8 +262,29 @@ def test_tensorboard_shows_every_step_once_after_a_resume(splits: Splits, tmp_pa
     steps = {tag: [event.step for event in shown.Scalars(tag)] for tag in shown.Tags()["scalars"]}
     assert steps["Loss/train"] == list(range(8))
     assert steps["Loss/test"] == [2, 4, 6, 8]
-    losses = [row["loss"] for row in Run(tmp_path).rows("step")]
+    losses = [row.loss for row in Run(tmp_path).rows("step")]
     assert [event.value for event in shown.Scalars("Loss/train")] == pytest.approx(losses, rel=1e-6)
+
+
+def test_tensorboard_has_nothing_twice_after_a_kill_before_the_first_checkpoint(
+    splits: Splits, tmp_path: Path
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = tiny_config(**SHORT)
+    assert train(tmp_path, config, splits, until=1) is None
+    shutil.rmtree(tmp_path / "checkpoints")  # as if killed before it was saved
+    assert train(tmp_path, config, splits) is not None
+    shown = EventAccumulator(str(tmp_path)).Reload()
+    tags = shown.Tags()["tensors"]
+    assert len(tags) == 2  # the text and the custom scalars
+    for tag in tags:
+        steps = [event.step for event in shown.Tensors(tag)]
+        assert len(steps) == len(set(steps)), tag
+    paths = sorted(tmp_path.glob("events.out.tfevents.*"))
+    written = [EventAccumulator(str(path)).Reload() for path in paths]
+    for tag in tags:
+        assert sum(tag in each.Tags()["tensors"] for each in written) == 1, tag
 
 
 def test_changed_images_are_refused(splits: Splits, tmp_path: Path) -> None:
@@ -286,7 +307,7 @@ def test_a_manifest_that_cannot_be_obeyed_here_is_said(
 ) -> None:
     if torch.cuda.is_available():
         pytest.skip("a CUDA device is here")
-    manifest = Run(stopped(tmp_path, splits)).manifest
+    manifest = Run(stopped(tmp_path, splits)).manifest.to_json()
     write_json(tmp_path / "manifest.json", {**manifest, section: {**manifest[section], **change}})
     with pytest.raises(ResourceError, match=says):
         train(tmp_path, CONFIG, splits)
@@ -345,10 +366,10 @@ def test_a_diverged_run_keeps_its_record_and_its_last_good_checkpoint(splits: Sp
     found = Run(tmp_path)
     assert found.status == "diverged"
     fault = found.metrics[-1]
-    assert fault["kind"] == "fault"
-    assert all(row["kind"] != "step" or row["step"] < fault["step"] for row in found.metrics[:-1])
+    assert fault.kind == "fault"
+    assert all(row.kind != "step" or row.step < fault.step for row in found.metrics[:-1])
     for path in checkpoint.saved(tmp_path / "checkpoints"):
-        assert int(path.stem[-10:]) <= fault["step"]
+        assert int(path.stem[-10:]) <= fault.step
         assert all(math.isfinite(loss) for loss in checkpoint.read(path)["journal"]["losses"])
 
 
@@ -370,9 +391,9 @@ def test_the_best_by_validation_is_kept_whatever_happens(splits: Splits, tmp_pat
     train(tmp_path / "whole", config, with_validation)
     assert differences(tmp_path / "whole", folder) == []
     rows = Run(folder).rows("evaluation")
-    best = max(rows, key=lambda row: row["validation_accuracy"])  # the first of several
+    best = max(rows, key=lambda row: row.validation_accuracy or 0.0)  # the first of several
     assert [checkpoint.read(path)["step"] for path in checkpoint.saved(folder / "checkpoints", "best")] == [
-        best["step"]
+        best.step
     ]
     assert not list((tmp_path / "none").glob("best*"))
 

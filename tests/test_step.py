@@ -181,7 +181,7 @@ def test_a_step_that_cannot_be_recorded_is_made_eagerly_and_the_record_says_why(
     said: list[str] = []
     made = tiny_config(optim__steps=3, record__probes=())
     run(made, tmp_path, splits, say=said.append)
-    recorded = Run(tmp_path).manifest["execution"]
+    recorded = Run(tmp_path).manifest.execution.to_json()
     assert recorded["mode"] == "eager"
     assert "mode eager after all: the step cannot be recorded as one CUDA graph: " in recorded["reason"]
     assert "_local_scalar_dense" in recorded["reason"]
@@ -273,7 +273,7 @@ def test_a_span_is_written_while_a_graph_makes_the_next(
     while_running = "make 0, make 50, write 0, make 100, write 50, write 100, make 120, write 120"
     assert ", ".join(done) == (while_running if mode == "graphed" else at_once)
     record = Run(tmp_path)
-    assert [row["step"] for row in record.rows("step")] == [*range(0, 170, 5), 169]
+    assert [row.step for row in record.rows("step")] == [*range(0, 170, 5), 169]
     assert [row["step"] for row in read_lines(tmp_path / "timing.jsonl")] == [50, 100, 120, 170]
 
 

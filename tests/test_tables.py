@@ -13,6 +13,7 @@ from rich.console import Console
 from scipy import stats
 
 from resexp.records.run import scan
+from resexp.records.schema import RunRow
 from resexp.report.comparison_data import Entry, read_comparison
 from resexp.report.formatting import scientific
 from resexp.report.tables import (
@@ -32,9 +33,8 @@ def entry(arm: str = "plain", fate: str = "finished", seed: int = 0, **numbers: 
     """One run as comparison.json has it, without a folder."""
     row = {"arm": arm, "kind": arm, "depth": 20, "norm": "batch", "init": "he", "seed": seed, "fate": fate}
     known = {"final_loss": 1.0, "test_accuracy": 0.5, "gradient_first": 1.0, "gradient_last": 1.0}
-    return Entry(
-        {**row, **known, "transport_initial": 1.0, **numbers}, Path("gone"), None, None, None, "gone"
-    )
+    run = RunRow.read({**row, **known, "folder": "gone", "transport_initial": 1.0, **numbers})
+    return Entry(run, Path("gone"), None, None, None, "gone")
 
 
 def only_row(*entries: Entry) -> tuple[FinalTable, dict[str, str]]:
@@ -71,7 +71,7 @@ def test_means_and_intervals_are_those_of_the_recorded_runs(comparison: Path) ->
 def test_only_axes_that_vary_are_shown(comparison: Path) -> None:
     entries, _ = read_comparison(comparison)
     assert final_table(entries).names[:5] == ["arm", "depth", "norm", "init", "seeds"]
-    batch = [entry for entry in entries if entry.row["norm"] == "batch"]
+    batch = [entry for entry in entries if entry.run.norm == "batch"]
     assert final_table(batch).names[:3] == ["arm", "depth", "seeds"]
 
 
@@ -175,7 +175,7 @@ def test_runs_are_listed_with_their_scores(comparison: Path) -> None:
     assert len(rows) == 16
     for run, row in zip(runs, rows, strict=True):
         assert run.result is not None
-        assert row["test_accuracy"] == run.result["test_accuracy"]
+        assert row["test_accuracy"] == run.result.test_accuracy
         assert row["data"] == "folder tiny"
     text = shown(runs_table(runs))
     assert all(Path(row["folder"]).name in text.replace("\n", "") for row in rows)

@@ -1,7 +1,9 @@
 """What a run draws for TensorBoard, read back from its event file as TensorBoard reads it."""
 
 import io
+import math
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +19,9 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from resexp.data.splits import Splits
 from resexp.records.run import Run
+from resexp.report.figures.style import panel
+from resexp.report.figures.svg import to_svg
+from resexp.tensorboard import writer
 from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
@@ -47,15 +52,15 @@ def test_a_run_is_one_run_to_tensorboard(folder: Path) -> None:
 
 def test_curves_are_those_of_the_record(folder: Path, events: EventAccumulator) -> None:
     record = Run(folder)
-    losses = {row["step"]: row["loss"] for row in record.rows("step")}
+    losses = {row.step: row.loss for row in record.rows("step")}
     assert {event.step: event.value for event in events.Scalars("Loss/train")} == pytest.approx(losses)
     transport = {
-        row["step"]: row["outputs"][0]["norm"] / row["outputs"][-1]["norm"] for row in record.profile
+        row.step: (row.outputs[0].norm or 0.0) / (row.outputs[-1].norm or math.inf) for row in record.profile
     }
     drawn = {event.step: event.value for event in events.Scalars("gradient/first_over_last")}
     assert drawn == pytest.approx(transport)
-    for index, layer in enumerate(record.manifest["layers"]):
-        norms = {row["step"]: row["gradient_norm"][index] for row in record.rows("step")}
+    for index, layer in enumerate(record.manifest.layers):
+        norms = {row.step: row.gradient_norm[index] for row in record.rows("step")}
         drawn = {event.step: event.value for event in events.Scalars(f"gradient_norm/{index:03d}.{layer}")}
         assert drawn == pytest.approx(norms)
 
@@ -103,7 +108,7 @@ def test_settings_are_in_the_runs_own_events(events: EventAccumulator) -> None:
 
 
 def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccumulator) -> None:
-    steps = [row["step"] for row in Run(folder).profile]
+    steps = [row.step for row in Run(folder).profile]
     assert [image.step for image in events.Images("profile/size")] == steps == [0, 1, 2, 5, 10, 12]
     assert [image.step for image in events.Images("profile/heat_map")] == [12]
     pixels = np.asarray(Image.open(io.BytesIO(events.Images("profile/size")[0].encoded_image_string)))
@@ -112,9 +117,11 @@ def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccu
 
 
 def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
-    rows = Run(folder).profile
-    for row in rows:
-        row["outputs"][0] |= {"norm": 0.0, "rms": 0.0, "zeros": row["outputs"][0]["count"]}
+    rows = []
+    for row in Run(folder).profile:
+        stem, *others = row.outputs
+        gone = stem.model_copy(update={"norm": 0.0, "rms": 0.0, "zeros": stem.count})
+        rows.append(row.model_copy(update={"outputs": [gone, *others]}))
     pictures = {}
     for name, drawn in (("healthy", Run(folder).profile), ("underflow", rows)):
         (tmp_path / name).mkdir()
@@ -133,21 +140,17 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
 
 def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: Path) -> None:
     record = Run(folder)
-    board = TensorBoardWriter(
-        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=0
-    )
+    board = TensorBoardWriter(tmp_path, CONFIG, record.manifest.layers, data="crayons (drawn)", purge_step=0)
     for row in record.metrics:
         board.row(row)
     for row in record.profile:
         board.profile(row)
     board.close()
     (tmp_path / "profile.jsonl").write_bytes((folder / "profile.jsonl").read_bytes())
-    board = TensorBoardWriter(
-        tmp_path, CONFIG, record.manifest["layers"], data="crayons (drawn)", purge_step=8
-    )
-    for row in (row for row in record.metrics if row["step"] >= 8):
+    board = TensorBoardWriter(tmp_path, CONFIG, record.manifest.layers, data="crayons (drawn)", purge_step=8)
+    for row in (row for row in record.metrics if row.step >= 8):
         board.row(row)
-    for row in (row for row in record.profile if row["step"] >= 8):
+    for row in (row for row in record.profile if row.step >= 8):
         board.profile(row)
     board.close()
     events = read(tmp_path)
@@ -163,5 +166,49 @@ def test_a_row_is_one_event(folder: Path) -> None:
     (path,) = folder.glob("events.out.tfevents.*")
     steps = [event.step for event in EventFileLoader(str(path)).Load() if event.summary.value]
     record = Run(folder)
-    rows = [row["step"] for row in (*record.metrics, *record.profile)]
+    rows = [row.step for row in (*record.metrics, *record.profile)]
     assert sorted(steps) == sorted([0, *rows])  # the first: what is shown from the start
+
+
+@pytest.mark.parametrize("name", ["a$b_$c", "$", "\x1b[31mred\n\x07", "猫\u202e", "{}\\frac{"])
+def test_a_name_is_drawn_letter_for_letter_and_commands_nothing(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    said = list[str]()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        board = TensorBoardWriter(tmp_path, CONFIG, [], data=f"folder {name}", purge_step=0, say=said.append)
+        for row in Run(folder).profile:
+            board.profile(row)
+        board.close()
+    assert said == []
+    assert len(read(tmp_path).Images("profile/size")) == len(Run(folder).profile)
+    assert len(read(tmp_path).Images("profile/heat_map")) == 1
+
+
+def test_no_name_becomes_a_formula_in_a_page_and_numbers_of_an_axis_still_are() -> None:
+    figure, axes = panel()
+    axes.plot([1, 1000], [1, 1000], label="an $x_1$ arm")
+    axes.set_xscale("log")
+    axes.set_title("$x_1$ and $y$")
+    figure.legend()
+    svg = to_svg(figure, "about $x_1$")
+    assert ">an $x_1$ arm</text>" in svg
+    assert ">$x_1$ and $y$</text>" in svg
+    assert "mathdefault" not in svg
+    assert svg.count("$") == 8
+
+
+def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no such\nglyph")
+
+    monkeypatch.setattr(writer, "size_picture", fails)
+    said = list[str]()
+    run(CONFIG, tmp_path / "drawn", splits, say=said.append)
+    assert Run(tmp_path / "drawn").status == "finished"
+    assert len(said) == len(Run(tmp_path / "drawn").profile)
+    assert "profile/size of step 0 could not be drawn, all else goes on: ValueError: no such" in said[0]
+    assert len(read(tmp_path / "drawn").Images("profile/heat_map")) == 1

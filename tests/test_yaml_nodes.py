@@ -1,7 +1,9 @@
 """Text in, nodes with places out: what is read, what is refused, and where it is said to stand."""
 
+import json
 import os
 import random
+import shlex
 import threading
 import time
 from datetime import date
@@ -288,3 +290,34 @@ def test_shown_text_is_one_line_of_bounded_length():
     assert one_line("a\nb\x1b\u2028\ud800") == r"a\nb\x1b\u2028\ud800"
     assert one_line("x" * 10_000, limit=30) == "x" * 27 + "..."
     assert one_line("x" * 30, limit=30) == "x" * 30
+
+
+@pytest.mark.parametrize("text", ["/my data #2/x", "#1", "a # b # c", "a#b", "/a: #b", "x\t#y"])
+def test_on_the_command_line_a_hash_begins_no_comment(text: str) -> None:
+    node, problems = put(from_plain({}), f"data.root={text}")
+    if ": " in text or "\t" in text:
+        assert problems
+        assert problems[0].text.endswith(
+            f"as text: --set {shlex.quote(f'data.root={json.dumps(text)}')}"
+        ) or ("control character" in problems[0].text)
+    else:
+        assert problems == ()
+        assert plain(node) == {"data": {"root": text}}
+
+
+@pytest.mark.parametrize("text", ["'a b' # c", "[1, 2] # c", "{a: 1} # c", '"a"  #'])
+def test_nothing_is_dropped_behind_a_value_in_quotes_or_brackets(text: str) -> None:
+    node, problems = put(from_plain({}), f"a={text}")
+    assert plain(node) == {}
+    assert "nothing may follow the value" in problems[0].text
+
+
+@pytest.mark.parametrize(
+    "text", ["@home", "*x", "/mnt/a: b", "[x]/y", "&a", "!t", "%d", "`x`", "|x", "- a", "{a}/b"]
+)
+def test_text_that_yaml_reads_otherwise_comes_with_its_quotes_and_is_read_with_them(text: str) -> None:
+    _, problems = put(from_plain({}), f"data.root={text}")
+    _, _, hint = problems[0].text.partition("as text: --set ")
+    node, problems = put(from_plain({}), shlex.split(hint)[0])
+    assert problems == ()
+    assert plain(node) == {"data": {"root": text}}

@@ -24,6 +24,7 @@ from harness.cold import cold_folders
 from harness.commands import resexp, start, start_twice, write_config, write_images
 from harness.comparing import differences
 from harness.damaging import flip_bits, flip_digest, truncate
+from harness.folders import hostile_folders
 from harness.mutating import mutate_commands, mutate_configs
 from harness.points import How
 from harness.server import Server
@@ -73,6 +74,7 @@ def on_files(root: Path) -> list[str]:
     wrong += told("checkpoints cut short", lambda: truncate(saved, 100, seed=1))
     wrong += told("mutated configs in one process", lambda: mutate_configs(root, 10_000, seed=5))
     wrong += told("mutated configs given to the command", lambda: mutate_commands(root, 30, seed=6))
+    wrong += told("image folders as strangers bring them", lambda: hostile_folders(root / "images", 100, 7))
     wrong += told("empty data folders, four processes or a kill", lambda: cold_folders(root / "data", 10))
     return wrong
 

@@ -15,6 +15,7 @@ import scipy  # whose parts are loaded when they are first used: most runs are n
 
 from resexp.config import flat
 from resexp.records.run import Run
+from resexp.records.schema import RunResult
 
 STUCK_MARGIN = 0.05
 """Nats. The loss of a constant guess scatters around ln K by less; a net that learns falls by more."""
@@ -161,11 +162,8 @@ def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
 
     Raises RunFolderError where the record cannot be read. A run that has not ended has no scores yet.
     """
-    result = run.result or {}
-    model = run.config.model
-    gradient = result.get("gradient") or {"first": {}, "last": {}}
-    transport = result.get("transport") or {}
-    curve = result.get("curve") or {"step": [], "loss": []}
+    result, model = run.result, run.config.model
+    ended = {} if result is None else _ended(result)
     return RunSummary(
         arm=arm,
         kind=model.kind,
@@ -174,20 +172,28 @@ def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
         init=model.init,
         seed=run.config.seed,
         status=run.status,
-        num_classes=run.manifest["data"]["num_classes"],
+        num_classes=run.manifest.data.num_classes,
         steps=run.config.optim.steps,
-        parameters=run.manifest["parameters"],
-        final_loss=result.get("final_loss"),
-        loss_area=result.get("loss_area"),
-        train_loss=result.get("train_loss"),
-        train_accuracy=result.get("train_accuracy"),
-        test_loss=result.get("test_loss"),
-        test_accuracy=result.get("test_accuracy"),
-        gradient_first=gradient["first"].get("norm"),
-        gradient_last=gradient["last"].get("norm"),
-        transport_initial=transport.get("initial"),
-        transport_final=transport.get("final"),
+        parameters=run.manifest.parameters,
         folder=os.path.relpath(run.folder, beside),
-        curve=tuple(zip(curve["step"], curve["loss"], strict=True)),
         settings=settings_of(run.config.tree()),
+        **ended,
     )
+
+
+def _ended(result: RunResult) -> dict[str, Any]:
+    """What is known of a run only when it has ended."""
+    gradient = result.gradient
+    return {
+        "final_loss": result.final_loss,
+        "loss_area": result.loss_area,
+        "train_loss": result.train_loss,
+        "train_accuracy": result.train_accuracy,
+        "test_loss": result.test_loss,
+        "test_accuracy": result.test_accuracy,
+        "gradient_first": None if gradient is None else gradient.first.norm,
+        "gradient_last": None if gradient is None else gradient.last.norm,
+        "transport_initial": result.transport.initial,
+        "transport_final": result.transport.final,
+        "curve": tuple(zip(result.curve.step, result.curve.loss, strict=True)),
+    }

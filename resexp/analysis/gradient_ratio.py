@@ -9,11 +9,12 @@ counts, with one intercept a stage: strides, wider channels and smaller maps the
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from resexp.analysis.statistics import Interval, mean_estimate
+from resexp.records.schema import OutputRow
 
 Direction = Literal["vanishing", "exploding"]
 GradientWord = Literal[Direction, "healthy", "not enough seeds to say", "one seed", "not measured"]
@@ -173,14 +174,14 @@ def _brackets(bounds: Interval | None) -> str:
     return "" if bounds is None else f" [{bounds[0]:.3g}, {bounds[1]:.3g}]"
 
 
-def slope(outputs: Sequence[Mapping[str, Any]]) -> float | None:
+def slope(outputs: Sequence[OutputRow]) -> float | None:
     """Return decades of RMS per weighted layer towards the input: negative where the gradient shrinks.
 
     outputs: those of a row of profile.jsonl. Outputs whose RMS is an exact zero (an underflow) or not finite
     are left out.
     """
     return slope_of(
-        [(output["stage"], output["layer"], math.log10(output["rms"])) for output in outputs if output["rms"]]
+        [(output.stage, output.layer, math.log10(output.rms)) for output in outputs if output.rms]
     )
 
 

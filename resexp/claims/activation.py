@@ -40,6 +40,7 @@ from resexp.data.batches import render, sample, unaugmented
 from resexp.data.dataset import Dataset
 from resexp.models.resnet import build
 from resexp.probes.gradient_profile import gradient_profile
+from resexp.records.schema import Profile
 from resexp.records.summary import first_over_last
 from resexp.report.figures.style import KIND_COLOURS, LINE, SOFT, dress
 from resexp.report.formatting import first_upper, number, power
@@ -181,7 +182,7 @@ def ratio(model: Mapping[str, Any], images: Dataset, seed: int) -> float | None:
         build(seed=seed, num_classes=images.num_classes, depth=_DEPTH, width=_WIDTH, **model).double().train()
     )
     probed = gradient_profile(net, render(images, unaugmented(sample(len(images.labels), _PROBE))))
-    return first_over_last(probed["outputs"])
+    return first_over_last(Profile.read(probed).outputs)
 
 
 def _number(value: float) -> float | None:

@@ -11,6 +11,7 @@ from resexp.records.claim import ClaimDocument, MeasurementRow, PartRow, Picture
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
+from resexp.records.schema import FolderManifest
 from resexp.report.claims_page import write_page
 from resexp.report.figures.svg import to_svg
 from resexp.training.resume import versions
@@ -41,13 +42,10 @@ def run_claims(
             on_progress(name, 0.0)
             finding = CLAIMS[name](seeds, lambda done, name=name: on_progress(name, done))
             documents.append(write_finding(root / name, finding))
-            manifest = {
-                "kind": "claim",
-                "command": shlex.join(command),
-                "seeds": seeds,
-                "versions": versions(),
-            }
-            write_json(root / name / "manifest.json", manifest)
+            manifest = FolderManifest(
+                kind="claim", command=shlex.join(command), seeds=seeds, versions=versions()
+            )
+            write_json(root / name / "manifest.json", manifest.to_json())
             on_progress(name, 1.0)
         with locked(root, patience=PAGE_PATIENCE):
             write_page(root, list(CLAIMS))

@@ -15,7 +15,7 @@ from resexp.cli.compare import compare, report
 from resexp.cli.configs import configs, validate
 from resexp.cli.data import fetch, verify_data
 from resexp.cli.gradients import gradients
-from resexp.cli.output import note
+from resexp.cli.output import never_fail_for_a_letter, note
 from resexp.cli.runs import board, runs, verify_run
 from resexp.cli.train import train
 from resexp.errors import UsageError, as_told
@@ -64,8 +64,10 @@ def main() -> None:
     # Waiting threads shall sleep: spinning, two threads were 5 times slower where another program had one of
     # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    never_fail_for_a_letter()
     try:
         _refuse_empty(sys.argv[1:])
+        sys.argv[1:] = [_with_home(word) for word in sys.argv[1:]]
         app()
     except Exception as error:
         if os.environ.get("RESEXP_DEBUG"):
@@ -73,6 +75,12 @@ def main() -> None:
         code, lines = as_told(error)
         note(*lines)
         sys.exit(code)
+
+
+def _with_home(word: str) -> str:
+    """Return the word with a ~ at the beginning of a path as the home folder: shells leave --runs-dir=~/x."""
+    option, equals, path = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + os.path.expanduser(path) if path.startswith("~") else word
 
 
 def _refuse_empty(words: Sequence[str]) -> None:

@@ -47,10 +47,13 @@ def claims(
 
 
 def _show_claims(documents: list[dict[str, Any]], root: Path, as_json: bool) -> None:
+    from resexp.records.claim import ClaimDocument
     from resexp.report.terminal import claims_table, show
 
     if as_json:
         print_json({"findings": documents})
         return
-    answers = [f"{one['name']}: {one['answer']}. {one['sentence']}" for one in documents]
+    answers = [
+        f"{one.name}: {one.answer}. {one.sentence}" for one in map(ClaimDocument.model_validate, documents)
+    ]
     show(claims_table(documents), *answers, f"Page: {root / 'claims.html'}")

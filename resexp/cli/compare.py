@@ -151,11 +151,11 @@ def report(
     Example: resexp report runs/compare-1a2b3c4d
     """
     from resexp.records.preflight import named
-    from resexp.records.run import read_json
+    from resexp.records.run import read_folder_manifest
     from resexp.report.comparison_page import write_report
 
     manifest = folder / "manifest.json"
-    kind = read_json(manifest).get("kind") if manifest.exists() else "comparison"
+    kind = read_folder_manifest(manifest).kind if manifest.exists() else "comparison"
     if kind != "comparison":
         raise RunFolderError(f"{folder}: holds {named(kind)}, not a comparison")
     note(*write_report(folder))
@@ -164,12 +164,14 @@ def report(
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
+    from resexp.records.schema import VerdictRow
+    from resexp.report.comparison_data import read_comparison
     from resexp.report.tables import comparison_table
     from resexp.report.terminal import show
 
-    document = read_json(folder / "comparison.json")
     if as_json:
-        print_json(document)
+        print_json(read_json(folder / "comparison.json"))
         return
-    sentences = [verdict["sentence"] for verdict in document["verdicts"]]
+    _, verdicts = read_comparison(folder)
+    sentences = [verdict.sentence for verdict in map(VerdictRow.read, verdicts)]
     show(comparison_table(folder), *sentences, f"Report: {folder / 'report.html'}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from resexp.cli.options import ConfigOption, JsonOption, SetOption
-from resexp.cli.output import print_json
+from resexp.cli.output import note, print_json
 from resexp.errors import UsageError
 
 
@@ -22,6 +22,7 @@ def validate(
     """
     from resexp.config import json_schema, write
     from resexp.config.load import load
+    from resexp.training.lr_schedule import falls_short
 
     if schema:
         print_json(json_schema())
@@ -29,6 +30,8 @@ def validate(
     if (config is None) == (config_option is None):
         raise UsageError("validate needs one CONFIG, or --schema")
     made = load(config or config_option, set_ or [])
+    if short := falls_short(made.optim):
+        note(short)
     if json_:
         print_json(made.tree())
     else:

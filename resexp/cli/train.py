@@ -88,7 +88,7 @@ def train(
         made = load(config, [*sets, *([f"name={name}"] if name else [])])
         folder = child(runs_dir, made.name)
     with locked(folder):
-        admission = admit(folder, made, resume=resume is not None)
+        admission = admit(folder, made, resume=resume is not None, extend=resume == "auto")
         num = admit_devices(folder, devices, here.size)
         launching = admission != "finished" and num > here.size
         if admission == "finished":
@@ -96,8 +96,10 @@ def train(
         elif launching:
             _check(folder, made, num)
         else:
+            if admission == "extend":
+                made = _extended(folder, made.optim.steps)
             try:
-                _train(folder, made, Run(folder).data_section if admission == "resume" else made.data)
+                _train(folder, made, made.data if admission == "new" else Run(folder).data_section)
             except Diverged:
                 show_runs([Run(folder)], json_)
                 raise
@@ -119,16 +121,27 @@ def _check(folder: Path, config: "Config", devices: int) -> None:
     execution_of(config, folder, None, Rank(size=devices, local_size=devices))
 
 
+def _extended(folder: Path, steps: int) -> "Config":
+    from resexp.records.run import Run
+    from resexp.training.extend import extend
+
+    note(f"{folder}: of {Run(folder).config.optim.steps:,} steps, goes on to {steps:,}")
+    return extend(folder, steps)
+
+
 def _train(folder: Path, config: "Config", data: "DataSection") -> None:
     from resexp.data.splits import load
-    from resexp.report.progress import display
+    from resexp.report.progress import Fraction, display
     from resexp.signals import stop_on_signals
     from resexp.training.distributed.process_group import joined
     from resexp.training.distributed.rank import this_rank
     from resexp.training.loop import run
+    from resexp.training.lr_schedule import falls_short
 
     with joined(this_rank(), str(folder)) as group, stop_on_signals() as stop, display() as show:
-        splits = load(data)
+        if short := falls_short(config.optim):
+            show.say(short)
+        splits = load(data, lambda done: show.update("images, % read", Fraction(done)))
         show.say(f"data: {splits.described}")
         run(
             config,

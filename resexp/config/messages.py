@@ -113,6 +113,8 @@ def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
         return f"[{one_line(str(value))}]"
     if isinstance(value, str):
         return _near_text(value, types, words)
+    if isinstance(value, list | dict) and types == {"string"} and not words:
+        return "text in quotes"
     if isinstance(value, float) and "integer" in types and value.is_integer():
         return str(int(value))
     if isinstance(value, int | float) and types == {"string"} and not words:

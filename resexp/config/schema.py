@@ -24,7 +24,7 @@ Init = Literal["he", "xavier", "default", "orthogonal"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
-KernelSource = Literal["auto", "torch", "winograd"]
+KernelSource = Literal["auto", "torch", "winograd", "triton"]
 Probe = Literal["gradient_profile"]
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -35,6 +35,8 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 
 AS_EVER: dict[str, Any] = {
     "data.pad": "before",
+    "data.test": "test",
+    "data.test_split": 0.0,
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }
@@ -63,6 +65,11 @@ class DataSection(Section):
     """where CIFAR-10 lies, or the image folder: root/train/CLASS/*, root/test/CLASS/*"""
     validation: Annotated[int, Field(ge=0, le=10**7)] = 0
     """images split off the training set"""
+    test: Annotated[str, Field(pattern=r"^[^./][^/]*$", max_length=100)] = "test"
+    """the folder of test images in root, e.g. val"""
+    test_split: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """share of each class of root/train that becomes the test images, where there is no folder of them; the
+    same images whatever the seed"""
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
@@ -74,6 +81,17 @@ class DataSection(Section):
     def _root_is_one_line(self) -> Self:
         if CONTROL_CHARACTER.search(self.root):
             raise broken_rule("control character in a path", "root")
+        return self
+
+    @model_validator(mode="after")
+    def _only_folders_have_test_folders(self) -> Self:
+        for key in ("test", "test_split"):
+            if self.name != "folder" and getattr(self, key) != type(self).model_fields[key].default:
+                raise broken_rule(
+                    f"goes with data.name folder; {self.name} has test images of its own",
+                    key,
+                    "name",
+                )
         return self
 
 
@@ -198,7 +216,8 @@ class RunSection(Section):
     compile: Compile = "auto"
     """auto weighs the compile time against the length of the whole planned run"""
     kernels: KernelSource = "auto"
-    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled"""
+    """whose convolutions and batch norms; winograd: this program's own, float32 on a CPU, not compiled;
+    triton: its own, bfloat16 on a GPU, not compiled"""
     threads: Literal["auto"] | Annotated[int, Field(ge=1, le=1024)] = "auto"
     """CPU threads; part of the run's identity, since they change bits"""
 

@@ -1,15 +1,30 @@
 """The config tree: YAML files and `--set a.b=c` as JSON's types, each value knowing where it stands."""
 
+import json
 import re
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from resexp.config.yaml_nodes import MAX_DEPTH, Location, Node, Parsed, Problem, one_line, parse
+import yaml
+
+from resexp.config.yaml_nodes import (
+    CONTROL_CHARACTER,
+    MAX_DEPTH,
+    Loader,
+    Location,
+    Node,
+    Parsed,
+    Problem,
+    one_line,
+    parse,
+)
 
 MAX_BYTES = 1_000_000
+MAX_QUOTED = 200
 DEFAULTS = Location("defaults")
 KEY = re.compile(r"[^\s.\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 
@@ -92,13 +107,48 @@ def put(tree: Node, text: str) -> Parsed:
     path = key.strip().split(".")
     if not equals or not all(map(KEY.fullmatch, path)) or len(path) > MAX_DEPTH:
         return Parsed(tree, (Problem(location, "the form is wrong; allowed: --set section.key=value"),))
+    if _has_comment(value):  # which on the command line is none
+        if value.strip()[0] in "\"'[{":
+            said = "nothing may follow the value; put all of it in quotes, or leave ' #...' out"
+            return Parsed(tree, (Problem(location, said),))
+        value = _quoted(value)
     # Read as the value of a key: what a bare word, or nothing, means is then the same as in a file.
     read, problems = parse(f"value: {value}", lambda mark: location)
     node = find(read, ["value"])
     if node is None or read.value != {"value": node}:
-        return Parsed(tree, problems or (Problem(location, "not one value; put it in quotes"),))
+        return Parsed(tree, _with_quotes(problems or (Problem(location, "not one value"),), key, value))
+    problems = _with_quotes(problems, key, value)
     changed, more = set_in(tree, path, node)
     return Parsed(changed, problems + more)
+
+
+def _has_comment(text: str) -> bool:
+    """Would YAML drop the end of `text`, from a # on?"""
+    if "#" not in text:
+        return False
+    line = f"value: {text}"
+    try:
+        tokens = [(token.start_mark.index, token.end_mark.index) for token in yaml.scan(line, Loader)]
+    except yaml.YAMLError:
+        return False
+    return bool(line[max(end for start, end in tokens if end > start) :].strip())
+
+
+def _with_quotes(problems: tuple[Problem, ...], key: str, value: str) -> tuple[Problem, ...]:
+    """Add to the first problem how the value is written where text is meant."""
+    if (
+        not problems
+        or len(value) > MAX_QUOTED
+        or CONTROL_CHARACTER.search(value)
+        or value.strip()[:1] in ("'", '"')
+    ):
+        return problems
+    quoted = shlex.quote(f"{key.strip()}={_quoted(value)}")
+    return (problems[0]._replace(text=f"{problems[0].text}; as text: --set {quoted}"), *problems[1:])
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text.strip(), ensure_ascii=False)
 
 
 def set_in(tree: Node, path: Sequence[str], node: Node) -> Parsed:

@@ -17,7 +17,7 @@ CACHE_DAMAGE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 def cache_folder() -> Path:
     """Return $RESEXP_CACHE, or ~/.cache/resexp."""
-    return Path(os.environ.get("RESEXP_CACHE") or Path.home() / ".cache" / "resexp")
+    return Path(os.environ.get("RESEXP_CACHE") or "~/.cache/resexp").expanduser()
 
 
 def cached(name: str, make: Callable[[], Arrays]) -> Arrays:

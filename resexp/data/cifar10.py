@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import shlex
 import shutil
 import tarfile
 import time
@@ -15,8 +16,10 @@ import numpy as np
 from torchvision.datasets import CIFAR10
 from torchvision.datasets.utils import check_integrity
 
+from resexp.data.cifar10_formats import PYTHON, find_cifar10, read_version
 from resexp.data.dataset import Raw
-from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, silent
+from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, open_own, silent
+from resexp.data.pixels import is_lfs_pointer
 from resexp.errors import DataError, ResourceError
 
 MIRRORS = (
@@ -31,13 +34,20 @@ NUM_BYTES = 170_498_071
 
 
 def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = PATIENT) -> Raw:
-    """Return CIFAR-10, downloading it when there is nothing of it under `root`.
+    """Return CIFAR-10, downloading it when there is nothing of it at `root`, in it or one level below.
 
-    What is there but damaged raises DataError with the file and the repair: nothing of the user's is replaced
-    unasked. archive: the class that reads it, with its MD5 sums; tests give one of their own.
+    Any of its three versions will do. What is there but damaged raises DataError with the file and the
+    repair: nothing of the user's is replaced unasked. archive: the class that reads the Python version, with
+    its MD5 sums; tests give one of their own.
     """
     if not (root / archive.base_folder).exists():
-        fetch_cifar10(root, archive=archive, patience=patience)
+        if found := find_cifar10(root):
+            folder, version = found
+            if version is not PYTHON:
+                return read_version(folder, version, repair(root))
+            root, archive = folder.parent, _in_folder(archive, folder.name)
+        else:
+            fetch_cifar10(root, archive=archive, patience=patience)
     try:
         with warnings.catch_warnings():
             # The pickles are of 2009 and spell a dtype's flag as 0, which NumPy 2.4 warns of.
@@ -55,6 +65,7 @@ def load(root: Path, *, archive: type[CIFAR10] = CIFAR10, patience: Patience = P
 
 def verify_cifar10(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
+    root = _above(root, archive)
     folder = root / archive.base_folder
     sums = _sums(archive)
     if not folder.is_dir():
@@ -63,7 +74,7 @@ def verify_cifar10(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     if wrong:
         raise DataError(
             *(
-                f"{folder / name}: {'altered or cut short' if (folder / name).exists() else 'missing'} "
+                f"{folder / name}: {_what_is_wrong(folder / name)} "
                 f"(its MD5 must be {dict(sums)[name]}); `{repair(root)}` repairs it"
                 for name in wrong
             )
@@ -84,6 +95,7 @@ def fetch_cifar10(
     process at a time does so, the others wait and find it there. A kill at any moment leaves nothing that
     the next call takes for whole. Raises DataError with every source tried and what to do by hand.
     """
+    root = _above(root, archive)
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _alone(root, patience):
@@ -106,7 +118,25 @@ def fetch_cifar10(
 
 def repair(root: Path) -> str:
     """Return the command that puts CIFAR-10 under `root`."""
-    return "resexp data fetch" if root == Path("data") else f"resexp data fetch --root {root}"
+    return (
+        "resexp data fetch" if root == Path("data") else f"resexp data fetch --root {shlex.quote(str(root))}"
+    )
+
+
+def _above(root: Path, archive: type[CIFAR10]) -> Path:
+    """Return where the folder of batches lies, for a root that is this folder itself."""
+    return root.parent if root.name == archive.base_folder else root
+
+
+def _in_folder(archive: type[CIFAR10], name: str) -> type[CIFAR10]:
+    """Return the class that reads the same files from a folder of another name."""
+    return type(archive.__name__, (archive,), {"base_folder": name})
+
+
+def _what_is_wrong(path: Path) -> str:
+    if is_lfs_pointer(path):
+        return "a pointer of Git LFS, not the file"
+    return "altered or cut short" if path.exists() else "missing"
 
 
 def mirrors() -> tuple[str, ...]:
@@ -118,7 +148,14 @@ def mirrors() -> tuple[str, ...]:
 def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: OnReceived) -> None:
     part = packed.with_name(f".{packed.name}.part")
     try:
-        download(mirrors(), part, md5=archive.tgz_md5, patience=patience, progress=progress)
+        download(
+            mirrors(),
+            part,
+            md5=archive.tgz_md5,
+            num_bytes=NUM_BYTES,
+            patience=patience,
+            progress=progress,
+        )
     except NoMirrorError as refused:
         part.unlink(missing_ok=True)
         size = NUM_BYTES if archive is CIFAR10 else None
@@ -136,7 +173,9 @@ def _unpack(packed: Path, root: Path, archive: type[CIFAR10]) -> None:
     """Put the folder of batches in its place by a single rename, after its files have been checked."""
     folder, fresh, old = (root / name for name in (archive.base_folder, ".cifar-10-fresh", ".cifar-10-old"))
     for left_by_a_kill in (fresh, old):
-        shutil.rmtree(left_by_a_kill, ignore_errors=True)
+        if left_by_a_kill.is_dir():  # rmtree would wait for a pipe
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+    fresh.mkdir()  # fails where a link stands, which rmtree leaves alone
     with tarfile.open(packed) as tar:
         tar.extractall(fresh, filter="data")
     if not _whole(fresh / archive.base_folder, archive):
@@ -152,7 +191,7 @@ def _unpack(packed: Path, root: Path, archive: type[CIFAR10]) -> None:
 def _alone(root: Path, patience: Patience) -> Iterator[None]:
     """Hold the folder's lock, which ends with the process; DataError where another is not done in time."""
     end = time.monotonic() + (patience.first_byte if patience.brief else patience.total)
-    with open(root / ".cifar-10.lock", "w") as lock:
+    with open(open_own(root / ".cifar-10.lock"), "w") as lock:
         while True:
             try:
                 fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,7 @@
 """The data set in memory: raw images as a source gives them; labelled tensors with their statistics."""
 
 import hashlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from resexp.config import Normalize, Pad
+
+OnDecoded = Callable[[float], None]
+"""What is told the part of the image files that is decoded, in [0, 1]."""
 
 
 class Dataset(NamedTuple):
@@ -99,3 +103,5 @@ class Raw(NamedTuple):
     classes: tuple[str, ...]
     label: str
     """for titles, "CIFAR-10" or "crayons (drawn)" """
+    notes: tuple[str, ...] = ()
+    """what was decided in reading them, in sentences"""

@@ -1,8 +1,11 @@
 """Download: one file from the first of several mirrors that gives it, within the time one will wait."""
 
+import errno
 import hashlib
 import http.client
+import os
 import queue
+import stat
 import threading
 import time
 import urllib.request
@@ -50,13 +53,14 @@ def download(
     target: Path,
     *,
     md5: str,
+    num_bytes: int,
     patience: Patience = PATIENT,
     progress: OnReceived = silent,
 ) -> str:
-    """Write the file whose MD5 is given to `target`, and return the address it came from.
+    """Write the file whose MD5 and length are given to `target`, and return the address it came from.
 
-    Raises NoMirrorError with each mirror and why it failed. What was written before that is left in `target`.
-    OSErrors of the disk pass through.
+    No more than `num_bytes` are written, whatever a mirror sends. Raises NoMirrorError with each mirror and
+    why it failed. What was written before that is left in `target`. OSErrors of the disk pass through.
     """
     start = time.monotonic()
     reasons = []
@@ -69,7 +73,7 @@ def download(
         try:
             if wait <= 0:
                 raise _MirrorError("not tried: out of time")
-            _copy(url, target, md5, start + patience.total, wait, progress)
+            _copy(url, target, md5, num_bytes, start + patience.total, wait, progress)
             return url
         except _MirrorError as failed:
             reasons.append((url, str(failed)))
@@ -89,13 +93,39 @@ class StayEncrypted(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _copy(url: str, target: Path, md5: str, end: float, wait: float, progress: OnReceived) -> None:
+def open_own(path: Path) -> int:
+    """Return the descriptor of a file open for writing and not emptied yet, made if need be.
+
+    Raises OSError, and changes nothing, where the path leads elsewhere: a symbolic link, a file that has
+    another name too or another owner, a pipe or a device.
+    """
+    try:
+        # Without O_NONBLOCK a pipe would be waited for.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as fault:
+        if fault.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "a symbolic link stands in its place", str(path)) from None
+        raise
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EEXIST, "not a file of one's own with this one name", str(path))
+
+
+def _copy(
+    url: str, target: Path, md5: str, num_bytes: int, end: float, wait: float, progress: OnReceived
+) -> None:
     response, chunk = _answer(url, wait)
-    with response, open(target, "wb") as file:
+    with response, open(open_own(target), "wb") as file:
+        file.truncate()
         expected = int(length) if (length := response.headers.get("Content-Length", "")).isdigit() else None
         digest = hashlib.md5(usedforsecurity=False)
         received, began = 0, time.monotonic()
         while chunk:
+            if received + len(chunk) > num_bytes:
+                raise _MirrorError(f"sends more than the {num_bytes:,} bytes that there are")
             file.write(chunk)
             digest.update(chunk)
             received += len(chunk)

@@ -2,18 +2,22 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from resexp.config import DataName, DataSection
 from resexp.data.crayons import dataset as crayons
-from resexp.data.dataset import Dataset, Raw, dataset, statistics
+from resexp.data.dataset import Dataset, OnDecoded, Raw, dataset, statistics
 from resexp.data.download import BRIEF
 from resexp.errors import DataError, ResourceError
 from resexp.seeds import derive
+
+MOST_KEPT = 2
+_loaded = dict[str, "Splits"]()
 
 
 class Splits(NamedTuple):
@@ -30,11 +34,26 @@ class Splits(NamedTuple):
     """64 hex digits over all parts and how they are normalised"""
     note: str
     """what the user should know of how the data was chosen, "" if nothing"""
+    notes: tuple[str, ...] = ()
+    """what was decided in reading the images, in sentences"""
+    num_test_in_train: int = 0
+    """test images that are among the training images too, pixel for pixel"""
 
     @property
     def described(self) -> str:
-        """The label, and the note if there is one."""
-        return f"{self.label} ({self.note})" if self.note else self.label
+        """The label and the note if there is one, and all else that the user should know, on one line."""
+        text = f"{self.label} ({self.note})" if self.note else self.label
+        return "; ".join([text, *self.notes, *self.warnings])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes a test accuracy worth less."""
+        if not self.num_test_in_train:
+            return []
+        return [
+            f"warning: {self.num_test_in_train:,} of {len(self.test.labels):,} test images are training "
+            "images too, pixel for pixel"
+        ]
 
     def to(self, device: torch.device | str) -> "Splits":
         """Return the same parts on `device`."""
@@ -42,17 +61,25 @@ class Splits(NamedTuple):
         return self._replace(train=self.train.to(device), validation=validation, test=self.test.to(device))
 
 
-def load(section: DataSection) -> Splits:
+def load(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
     """Return the images of a config's data section, on the CPU.
 
     `auto` is CIFAR-10 if it lies in the root or can be downloaded without making anyone wait, else crayons.
-    Raises DataError (exit 3) for data that is missing, broken or not to be had.
+    `progress` is told the part of a large image folder that is decoded. Raises DataError (exit 3) for data
+    that is missing, broken or not to be had.
     """
-    root = Path(section.root)
     if section.name == "auto":
-        name, raw, note = _auto(root)
+        name, raw, note = _auto(root_of(section))
         return split(raw, section, name=name, note=note)
-    return split(SOURCES[section.name](root), section, name=section.name)
+    return split(SOURCES[section.name](section, progress), section, name=section.name)
+
+
+def root_of(section: DataSection) -> Path:
+    """Return data.root, a ~ at its beginning being the home folder as in a shell."""
+    try:
+        return Path(section.root).expanduser()
+    except RuntimeError:
+        raise DataError(f"data.root {section.root}: whose home folder that is cannot be said") from None
 
 
 def _auto(root: Path) -> tuple[DataName, Raw, str]:
@@ -90,39 +117,54 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     parts = [train, *([validation] if validation else []), test]
     words = [section.normalize, *(one.fingerprint for one in parts)]
     fingerprint = hashlib.sha256(" ".join(words).encode()).hexdigest()
-    return Splits(train, validation, test, name, raw.label, fingerprint, note)
+    shared = num_in_both(raw.train_images, raw.test_images)
+    return Splits(train, validation, test, name, raw.label, fingerprint, note, raw.notes, shared)
 
 
-def _cifar10(root: Path) -> Raw:
+def num_in_both(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
+    """Return how many test images are, pixel for pixel, training images too.
+
+    Random sums find those that may be (70 ms for CIFAR-10), their bytes say whether they are.
+    """
+    rows = [np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint64) for part in (train, test)]
+    weights = np.random.default_rng(0).integers(2**64, size=rows[0].shape[1], dtype=np.uint64)
+    train_sums, test_sums = (part @ weights for part in rows)
+    known = {row.tobytes() for row in rows[0][np.isin(train_sums, test_sums)]}
+    return sum(row.tobytes() in known for row in rows[1][np.isin(test_sums, train_sums)])
+
+
+def _cifar10(section: DataSection, progress: OnDecoded) -> Raw:
     from resexp.data import cifar10
 
-    return cifar10.load(root)
+    return cifar10.load(root_of(section))
 
 
-def _folder(root: Path) -> Raw:
+def _folder(section: DataSection, progress: OnDecoded) -> Raw:
     from resexp.data import image_folder
 
-    return image_folder.load(root)
+    return image_folder.load(
+        root_of(section), test=section.test, test_split=section.test_split, progress=progress
+    )
 
 
 # torchvision takes as long to import as torch: only the images that it reads wait for it.
-SOURCES: dict[DataName, Callable[[Path], Raw]] = {
+SOURCES: dict[DataName, Callable[[DataSection, OnDecoded], Raw]] = {
     "cifar10": _cifar10,
-    "crayons": lambda root: crayons.load(),
+    "crayons": lambda section, progress: crayons.load(),
     "folder": _folder,
 }
 
 
-def splits_of(section: DataSection) -> Splits:
-    """Return the images of a config's data section; loaded once in a process."""
-    return _splits(section.model_dump_json())
+def splits_of(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
+    """Return the images of a config's data section; loaded once in a process, as `load` does."""
+    key = section.model_dump_json()
+    if key not in _loaded:
+        while len(_loaded) >= MOST_KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = load(section, progress)
+    return _loaded[key]
 
 
 def as_loaded(section: DataSection) -> DataSection:
     """Return the section with `auto` as it was resolved in this process, for another that loads the same."""
     return section.model_copy(update={"name": splits_of(section).name})
-
-
-@lru_cache(maxsize=2)
-def _splits(section: str) -> Splits:
-    return load(DataSection.model_validate_json(section))

@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
 
 from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
@@ -19,11 +18,13 @@ from resexp.experiments.executors import Executor, Failure
 from resexp.experiments.plan import Job, Plan
 from resexp.records.files import write_json
 from resexp.records.preflight import admit
-from resexp.records.run import Run, read_json
+from resexp.records.run import Run, read_folder_manifest
+from resexp.records.schema import FolderManifest
 from resexp.report.comparison_page import write_report
-from resexp.report.progress import Dashboard
+from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
+from resexp.training.lr_schedule import falls_short
 from resexp.training.resume import versions
 
 
@@ -81,9 +82,12 @@ def run_plan(
     as they have no record, and returned; raises FailedRunsError where nothing is left to compare,
     Interrupted or Terminated when `stop` is set.
     """
-    manifest = _manifest(plan, command)
-    _require_no_less(plan.folder, manifest)
-    write_json(plan.folder / "manifest.json", manifest)
+    names = _names(plan)
+    _require_no_less(plan.folder, names)
+    manifest = FolderManifest(
+        kind="comparison", command=shlex.join(command), versions={"resexp": __version__}, runs=names
+    )
+    write_json(plan.folder / "manifest.json", manifest.to_json())
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
         with executor as where:
@@ -97,8 +101,12 @@ def run_plan(
             open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
+                    if short:
+                        show.say(short)
                 for data in dict.fromkeys(job.data for job in open_jobs):
-                    show.say(f"data: {splits_of(data).described}")
+                    splits = splits_of(data, lambda done: show.update("images, % read", Fraction(done)))
+                    show.say(f"data: {splits.described}")
                 show.say(f"execution: {execution.reason}")
                 show.expect(len(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
@@ -152,41 +160,37 @@ def finished_runs(root: Path) -> dict[str, list[Run]]:
         run = Run(path.parent)
         with suppress(RunFolderError):  # damaged or no run: nothing to take over
             if run.result is not None:
-                found.setdefault(run.manifest["config_digest"], []).append(run)
+                found.setdefault(run.manifest.config_digest, []).append(run)
     return found
 
 
 def same_run(candidates: Sequence[Run], data: DataSection, execution: Execution) -> Run | None:
     """Return the first of these runs of one digest that would come out the same here, bit for bit."""
     for run in candidates:
-        there = run.manifest["execution"]
+        there = run.manifest.execution
         if (
-            run.manifest["versions"] == versions()
+            run.manifest.versions.to_json() == versions()
             and all(
-                there[key] == getattr(execution, key) for key in ("device", "precision", "mode", "threads")
+                getattr(there, key) == getattr(execution, key)
+                for key in ("device", "precision", "mode", "threads")
             )
-            and there.get("devices", 1) == execution.devices
-            and there.get("kernels", "torch") == execution.kernels
-            and run.manifest["data"]["fingerprint"] == splits_of(data).fingerprint
+            and there.devices == execution.devices
+            and there.kernels == execution.kernels
+            and run.manifest.data.fingerprint == splits_of(data).fingerprint
         ):
             return run
     return None
 
 
-def _manifest(plan: Plan, command: Sequence[str]) -> dict[str, Any]:
-    return {
-        "kind": "comparison",
-        "command": shlex.join(command),
-        "versions": {"resexp": __version__},
-        "runs": [job.folder.name for job in plan.jobs] + [run.folder.name for _, run in plan.recorded],
-    }
+def _names(plan: Plan) -> list[str]:
+    return [job.folder.name for job in plan.jobs] + [run.folder.name for _, run in plan.recorded]
 
 
-def _require_no_less(folder: Path, manifest: dict[str, Any]) -> None:
+def _require_no_less(folder: Path, names: Sequence[str]) -> None:
     """A comparison may grow; one that lacks runs of the comparison that is there would lose it."""
     path = folder / "manifest.json"
-    there = read_json(path).get("runs", []) if path.exists() else []
-    if lost := [name for name in there if name not in manifest["runs"]]:
+    there = read_folder_manifest(path).runs if path.exists() else []
+    if lost := [name for name in there if name not in names]:
         raise RunFolderError(
             f"{folder}: holds another comparison; not asked for now: {', '.join(lost[:3])}"
             f"{f' and {len(lost) - 3} more' if len(lost) > 3 else ''}; choose another --name"

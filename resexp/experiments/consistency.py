@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from resexp.config import DataSection
 from resexp.data.splits import splits_of
@@ -21,11 +21,11 @@ def as_begun(jobs: Sequence[Job]) -> tuple[list[Job], Execution | None]:
     begun = _begun(jobs)
     firsts: dict[DataSection, Run] = {}
     for job, run in begun:
-        for what in ("execution", "versions"):
-            _require_equal(what, begun[0][1], run)
+        _require_equal("execution", begun[0][1], run)
+        _require_equal("versions", begun[0][1], run)
         _require_equal("data", firsts.setdefault(job.config.data, run), run)
     resolved = {
-        data: data.model_copy(update={"name": run.manifest["data"]["name"]}) for data, run in firsts.items()
+        data: data.model_copy(update={"name": run.manifest.data.name}) for data, run in firsts.items()
     }
     went_on = [job._replace(data=resolved.get(job.config.data, job.data)) for job in jobs]
     return went_on, recorded_execution(begun[0][1]) if begun else None
@@ -41,10 +41,10 @@ def require_alike(jobs: Sequence[Job], still_open: Sequence[Job]) -> None:
         require_same_versions(run)
     for data in dict.fromkeys(job.data for job in still_open):
         run, now = began_with.get(data), splits_of(data).fingerprint
-        if run and run.manifest["data"]["fingerprint"] != now:
+        if run and run.manifest.data.fingerprint != now:
             raise RunFolderError(
                 f"{run.folder}: the images have changed since this run began (fingerprint "
-                f"{run.manifest['data']['fingerprint'][:12]}, now {now[:12]}), so the others could not be "
+                f"{run.manifest.data.fingerprint[:12]}, now {now[:12]}), so the others could not be "
                 "compared with it; restore them, or choose another --name"
             )
 
@@ -61,11 +61,12 @@ def _begun(jobs: Sequence[Job]) -> list[tuple[Job, Run]]:
     return found
 
 
-def _require_equal(what: str, one: Run, other: Run) -> None:
+def _require_equal(what: Literal["data", "execution", "versions"], one: Run, other: Run) -> None:
+    first, second = one.manifest.section(what), other.manifest.section(what)
     differing = {
-        key: (value, other.manifest[what].get(key))
-        for key, value in one.manifest[what].items()
-        if key not in ("reason", "label", "classes") and value != other.manifest[what].get(key)
+        key: (value, second.get(key))
+        for key, value in first.items()
+        if key not in ("reason", "label", "classes") and value != second.get(key)
     }
     for key, (there, here) in differing.items():
         raise RunFolderError(

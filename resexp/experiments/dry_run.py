@@ -15,7 +15,7 @@ from resexp.experiments.compare import execution_for, taken_from_elsewhere
 from resexp.experiments.consistency import as_begun
 from resexp.experiments.executors.local import local
 from resexp.experiments.plan import Job, Plan
-from resexp.probes.gradient_profile import PROBES
+from resexp.probes import probe
 from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.engine import Engine
@@ -120,9 +120,7 @@ def _measure(config: Config, execution: Execution) -> Cost:
     engine.evaluate(engine.train)
     return Cost(
         step=_timed(lambda: engine.advance(1)),
-        probe=_timed(
-            lambda: [PROBES[name](engine.copy_of_net(), batch) for name in config.record.probes[:1]]
-        ),
+        probe=_timed(lambda: [probe(name)(engine.copy_of_net(), batch) for name in config.record.probes[:1]]),
         evaluated_image=_timed(lambda: engine.evaluate(engine.train)) / len(engine.train.labels),
     )
 

@@ -23,12 +23,14 @@ from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
 from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_once
 from resexp.models.resnet import build
-from resexp.probes.gradient_profile import ProfileRow, gradient_profile
+from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
+from resexp.records.schema import FolderManifest, OutputRow, Profile
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
+from resexp.report.figures.style import attempt_drawing
 from resexp.report.progress import Display, Fraction
 from resexp.training.execution import usable_cores
 
@@ -91,7 +93,7 @@ def measure_gradients(
     # The deepest first, so that no core is left alone with them at the end.
     order = sorted(range(len(jobs)), key=lambda i: -jobs[i][0].model.depth)
     work = sum(config.model.depth for config, _ in jobs)
-    profiles: dict[int, ProfileRow] = {}
+    profiles: dict[int, Profile] = {}
     done = 0.0
     for i, profile in zip(order, _measured([jobs[i] for i in order], splits, batch), strict=True):
         profiles[i] = profile
@@ -126,7 +128,7 @@ def run_gradients(
     """
     if any(config.data != cells[0].data for config in cells):
         raise UsageError("gradients: data is not an axis, one set of images serves all nets of a table")
-    splits = load_data(cells[0].data)
+    splits = load_data(cells[0].data, lambda done: show.update("images, % read", Fraction(done)))
     show.say(f"data: {splits.described}")
     question = _hash8(cells, num_seeds, splits)
     folder = child(runs_dir, name or f"gradients-{question}")
@@ -135,15 +137,17 @@ def run_gradients(
         document = measure_gradients(
             cells, num_seeds, splits, progress=lambda done: show.update("gradients", Fraction(done))
         )
-        manifest = {
-            "kind": "gradients",
-            "question": question,
-            "command": shlex.join(command),
-            "versions": {"resexp": __version__},
-        }
-        write_json(folder / "manifest.json", manifest)
+        manifest = FolderManifest(
+            kind="gradients",
+            question=question,
+            command=shlex.join(command),
+            versions={"resexp": __version__},
+        )
+        write_json(folder / "manifest.json", manifest.to_json())
         write_json(folder / "gradients.json", document)
-        write_atomic(folder / "gradients.png", to_png(grid_figure(document)))
+        picture = folder / "gradients.png"
+        if png := attempt_drawing(lambda: to_png(grid_figure(document)), str(picture), show.say):
+            write_atomic(picture, png)
     return folder
 
 
@@ -152,13 +156,13 @@ def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
-def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[ProfileRow]:
+def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Profile]:
     """Measure the jobs, one thread each: float64 convolutions gain nothing from a second one."""
 
-    def measure(job: tuple[Config, int]) -> ProfileRow:
+    def measure(job: tuple[Config, int]) -> Profile:
         config, seed = job
         net = build(seed=seed, num_classes=splits.train.num_classes, **config.model.model_dump())
-        return gradient_profile(net.double().train(), batch)
+        return Profile.read(gradient_profile(net.double().train(), batch))
 
     threads = torch.get_num_threads()
     try:
@@ -168,15 +172,15 @@ def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) 
         torch.set_num_threads(threads)
 
 
-def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
+def _row(config: Config, profiles: Sequence[Profile]) -> dict[str, Any]:
     """One kind of net, judged over its seeds. Numbers that underflowed are 0, what is undefined is None."""
     model = config.model.model_dump()
     layers = config.model.depth - 2
-    ends = [(profile["outputs"][0], profile["outputs"][-1]) for profile in profiles]
-    values = [_quotient(first["norm"], last["norm"]) for first, last in ends]
+    ends = [(profile.outputs[0], profile.outputs[-1]) for profile in profiles]
+    values = [_quotient(first.norm, last.norm) for first, last in ends]
     found = gradient_ratio(values, layers)
     predicted = predict(**model)
-    slopes = [slope(profile["outputs"]) for profile in profiles]
+    slopes = [slope(profile.outputs) for profile in profiles]
     within = mean_estimate([value for value in slopes if value is not None])
     return {
         **model,
@@ -191,47 +195,45 @@ def _row(config: Config, profiles: Sequence[ProfileRow]) -> dict[str, Any]:
         "sentence": found.sentence,
         "depth_passed": found.depth,
         "underflows": found.underflows,
-        "below_float32": all(
-            first["rms"] is not None and first["rms"] < SMALLEST_FLOAT32 for first, _ in ends
-        ),
+        "below_float32": all(first.rms is not None and first.rms < SMALLEST_FLOAT32 for first, _ in ends),
         "predicted": predicted.factor,
         "predicted_ratio": predicted.ratio,
         "predicted_by": predicted.reason,
         "stage_factor": None if within.mean is None else 10**within.mean,
         "stage_interval": None if within.interval is None else [10**bound for bound in within.interval],
-        "stage_predicted": _stage_predicted(profiles[0]["outputs"], dict(predicted.profile))
-        if model["kind"] == "plain"
+        "stage_predicted": _stage_predicted(profiles[0].outputs, dict(predicted.profile))
+        if config.model.kind == "plain"
         else None,
         "profile": _profile(profiles, dict(predicted.profile)),
     }
 
 
-def _profile(profiles: Sequence[ProfileRow], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
+def _profile(profiles: Sequence[Profile], predicted: Mapping[int, float]) -> list[dict[str, Any]]:
     """Per output: log10 of N over N at the last block's, mean and range over the seeds that have one."""
     points = []
-    for k, output in enumerate(profiles[0]["outputs"]):
-        values = [_quotient(p["outputs"][k]["norm"], p["outputs"][-1]["norm"]) for p in profiles]
+    for k, output in enumerate(profiles[0].outputs):
+        values = [_quotient(p.outputs[k].norm, p.outputs[-1].norm) for p in profiles]
         logs = [math.log10(value) for value in values if value]
         points.append(
             {
-                "name": output["name"],
-                "stage": output["stage"],
-                "layer": output["layer"],
+                "name": output.name,
+                "stage": output.stage,
+                "layer": output.layer,
                 "log10": math.fsum(logs) / len(logs) if logs else None,
                 "log10_low": min(logs, default=None),
                 "log10_high": max(logs, default=None),
                 "underflows": sum(value == 0 for value in values),
-                "predicted": predicted.get(output["layer"]),
+                "predicted": predicted.get(output.layer),
             }
         )
     return points
 
 
-def _stage_predicted(outputs: Sequence[ProfileRow], profile: Mapping[int, float]) -> float | None:
+def _stage_predicted(outputs: Sequence[OutputRow], profile: Mapping[int, float]) -> float | None:
     """The factor of a layer inside the stages by theory, taken from its profile as from a measured one."""
     if not profile:
         return None
-    found = slope_of([(output["stage"], output["layer"], profile[output["layer"]]) for output in outputs])
+    found = slope_of([(output.stage, output.layer, profile[output.layer]) for output in outputs])
     return None if found is None else 10**found
 
 

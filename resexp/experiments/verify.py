@@ -36,7 +36,7 @@ def verify(folder: Path, load: Callable[[], Splits]) -> Iterator[Check]:
     """
     run = Run(folder)
     manifest, config = run.manifest, run.config
-    yield _same("config.yaml", "config_digest of manifest.json", config.digest(), manifest["config_digest"])
+    yield _same("config.yaml", "config_digest of manifest.json", config.digest(), manifest.config_digest)
     states = []
     for kind in checkpoint.KEPT:
         for path in checkpoint.saved(folder / "checkpoints", kind):
@@ -52,7 +52,7 @@ def verify(folder: Path, load: Callable[[], Splits]) -> Iterator[Check]:
     if run.result is not None:
         yield _result(run, states[-1]["journal"]["losses"] if states else [])
     splits = load()
-    yield _same("images", "fingerprint of manifest.json", splits.fingerprint, manifest["data"]["fingerprint"])
+    yield _same("images", "fingerprint of manifest.json", splits.fingerprint, manifest.data.fingerprint)
     if states:
         yield replay(config, folder, splits, states[-2] if len(states) > 1 else None, states[-1])
 
@@ -105,17 +105,18 @@ def _result(run: Run, losses: list[float]) -> Check:
     """The summary against the record it was made from, and the losses in the last checkpoint."""
     assert run.result is not None
     again = summarize(
-        layers=run.manifest["layers"],
+        layers=run.manifest.layers,
         losses=losses,
         metrics=run.metrics,
         profile=run.profile,
         steps=run.config.optim.steps,
     )
     # What a run made after its last checkpoint, before it diverged, lies in no checkpoint.
-    skipped = (
-        {"steps", "curve", "final_loss", "loss_area"} if len(losses) != run.result.get("steps") else set()
+    skipped = {"steps", "curve", "final_loss", "loss_area"} if len(losses) != run.result.steps else set()
+    recorded = run.result.to_json()
+    wrong = sorted(
+        key for key, value in again.to_json().items() if key not in skipped and recorded.get(key) != value
     )
-    wrong = sorted(key for key in again if key not in skipped and run.result.get(key) != again[key])
     seen = f"differs from the record in {', '.join(wrong)}" if wrong else "computed again from the record"
     return Check("result.json", not wrong, seen)
 

@@ -1,12 +1,17 @@
 """The kernels as operations that autograd knows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
 
 from resexp.kernels.library import Library, channels_last
+
+MOST_CHANNELS = 512
+"""Beyond them a place's filter does not stay in a cache."""
 
 
 class _Conv3x3(torch.autograd.Function):
@@ -66,6 +71,28 @@ class Kernels:
 
     def __init__(self, library: Library) -> None:
         self._library = library
+
+    @property
+    def render(self) -> None:
+        """A batch is made in PyTorch's way."""
+
+    def serves_conv(self, channels_in: int, channels_out: int, stride: int) -> bool:
+        """Whether 8 divides the channels, and a place's filter stays in a cache."""
+        return all(self.serves_norm(channels) for channels in (channels_in, channels_out))
+
+    def serves_norm(self, channels: int) -> bool:
+        return channels % 8 == 0 and channels <= MOST_CHANNELS
+
+    def begin(self, weights: Sequence[Tensor]) -> None:
+        """Weights are read where they lie."""
+
+    def pad_shortcut(self, x: Tensor, stride: int, before: int, after: int) -> Tensor:
+        """Return F.pad(x[:, :, ::stride, ::stride]) with zero channels before and after."""
+        return F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, before, after))
+
+    def pool(self, x: Tensor) -> Tensor:
+        """Return x.mean((2, 3))."""
+        return x.mean((2, 3))
 
     def conv3x3(self, x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
         """Return F.conv2d(x, w, bias, stride, padding=1); w [K, C, 3, 3], K a multiple of 8, stride 1 or 2.

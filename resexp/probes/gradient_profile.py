@@ -12,7 +12,7 @@ would be zero in float32 and may be in float64. Run it where subnormal numbers a
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -20,12 +20,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from resexp.config import Probe
 from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network
 
-ProfileRow = dict[str, Any]
+Measured = dict[str, Any]
+"""What a probe measured, in JSON's types."""
 
 
 class Folded(NamedTuple):
@@ -84,7 +84,7 @@ def exact_products() -> Iterator[None]:
 
 
 @exact_products()
-def gradient_profile(net: Network, batch: Batch) -> ProfileRow:
+def gradient_profile(net: Network, batch: Batch) -> Measured:
     """Return a row of profile.jsonl without its `step`: `loss`, `outputs`, `layers`.
 
     net: a copy of its own, in training mode, in the precision to measure in (its running statistics are
@@ -140,7 +140,7 @@ SPLIT = (
 )
 
 
-def _split(flow: Flow, folded: Folded) -> ProfileRow:
+def _split(flow: Flow, folded: Folded) -> Measured:
     """Say how g_in = g_s + g_b came about (the norms do not add: see `cosine`).
 
     shares: <g_s, g_in> / |g_in|^2 and likewise g_b; they sum to 1 and may be negative. transmissions:
@@ -163,7 +163,7 @@ def _split(flow: Flow, folded: Folded) -> ProfileRow:
     }
 
 
-def _at_output(g: Tensor) -> ProfileRow:
+def _at_output(g: Tensor) -> Measured:
     """Size of dE/dx [N, C, H, W]: L2 norm an image, RMS of the elements, and what is too small to be one."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -178,12 +178,12 @@ def _at_output(g: Tensor) -> ProfileRow:
     }
 
 
-def _response(r: Tensor) -> ProfileRow:
+def _response(r: Tensor) -> Measured:
     """He et al. 2015, Fig. 7: after the norm, before the non-linearity or the addition."""
     return {"response_std": _number(float(r.detach().double().std(correction=0)))}
 
 
-def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> ProfileRow:
+def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> Measured:
     """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero."""
     scale = _scale(g)
     square = _square(g, scale)
@@ -220,6 +220,3 @@ def _root(value: float | None) -> float | None:
 def _number(value: float) -> float | None:
     """Return the value, None where it is none: strict JSON knows neither NaN nor infinity."""
     return value if math.isfinite(value) else None
-
-
-PROBES: dict[Probe, Callable[[Network, Batch], ProfileRow]] = {"gradient_profile": gradient_profile}

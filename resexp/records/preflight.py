@@ -6,24 +6,33 @@ from typing import Literal
 from resexp.config import Config, differing_keys, write
 from resexp.errors import ResourceError, RunFolderError, UsageError
 from resexp.records.files import disk_errors
-from resexp.records.run import Run, read_json
+from resexp.records.run import Run, read_folder_manifest
+from resexp.records.together import complete
 
-Admission = Literal["new", "resume", "finished"]
+Admission = Literal["new", "resume", "finished", "extend"]
 
 
-def admit(folder: Path, config: Config, *, resume: bool) -> Admission:
+def admit(folder: Path, config: Config, *, resume: bool, extend: bool = False) -> Admission:
     """Say what is to be done in `folder`, whose lock is held. Raises RunFolderError where nothing may be.
 
-    The manifest is written last of what a start writes, so a folder without one holds nothing yet.
+    extend: whether a run of fewer steps may become this one. The manifest is written last of what a start
+    writes, so a folder without one holds nothing yet.
     """
     if not (folder / "manifest.json").exists():
         _refuse_foreign(folder, "run", write(config).encode())
         return "new"
+    complete(folder)
     run = Run(folder)
-    began_with = run.manifest["config_digest"]
+    began_with = run.manifest.config_digest
     if differences := differing_keys(run.config, config):
+        longer = [key for key, *_ in differences] == [
+            "optim.steps"
+        ] and run.config.optim.steps < config.optim.steps
+        if longer and extend:
+            return "extend"
         keys = ", ".join(f"{key} ({old!r} there, {new!r} asked)" for key, old, new in differences)
-        raise RunFolderError(f"{folder}: holds another experiment: {keys}; choose another --name")
+        mend = "choose another --name" + (", or go on with `train --resume auto`" if longer else "")
+        raise RunFolderError(f"{folder}: holds another experiment: {keys}; {mend}")
     if began_with != config.digest():
         raise RunFolderError(
             f"{folder}/config.yaml: changed since the run began (digest {config.digest()[:12]}, "
@@ -48,7 +57,7 @@ def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
         asked = ranks
     if not (folder / "manifest.json").exists():
         return asked or 1
-    began_with = Run(folder).manifest["execution"].get("devices", 1)
+    began_with = Run(folder).manifest.execution.devices
     if asked not in (None, began_with):
         raise ResourceError(
             f"{folder}: began with --devices {began_with}, {asked} asked; bits would differ: "
@@ -66,14 +75,12 @@ def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
     if not manifest.exists():
         _refuse_foreign(folder, kind)
         return
-    found = read_json(manifest)
-    if found.get("kind") != kind:
+    found = read_folder_manifest(manifest)
+    if found.kind != kind:
+        raise RunFolderError(f"{folder}: holds {named(found.kind)}, not {named(kind)}; choose another --name")
+    if question is not None and found.question != question:
         raise RunFolderError(
-            f"{folder}: holds {named(found.get('kind'))}, not {named(kind)}; choose another --name"
-        )
-    if question is not None and found.get("question") != question:
-        raise RunFolderError(
-            f"{folder}: holds what another command measured ({found.get('command')}); choose another --name"
+            f"{folder}: holds what another command measured ({found.command}); choose another --name"
         )
 
 

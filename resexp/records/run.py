@@ -1,47 +1,33 @@
 """A run as read from its folder, by whoever did not train it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, overload
+
+from pydantic import TypeAdapter, ValidationError
 
 from resexp.config import Config, DataSection
 from resexp.config.load import load
 from resexp.errors import RunFolderError, UsageError
 from resexp.records.lock import is_locked
+from resexp.records.schema import (
+    EvaluationRow,
+    FaultRow,
+    FolderManifest,
+    Manifest,
+    MetricsRow,
+    ProbeRow,
+    ProfileRow,
+    RunResult,
+    StepRow,
+    TimingRow,
+    first_fault,
+)
 
-NEEDED_OF_MANIFEST: dict[tuple[str, ...], type] = {
-    ("config_digest",): str,
-    ("data", "name"): str,
-    ("data", "label"): str,
-    ("data", "num_classes"): int,
-    ("data", "fingerprint"): str,
-    ("execution", "device"): str,
-    ("execution", "precision"): str,
-    ("execution", "mode"): str,
-    ("execution", "threads"): int,
-    ("execution", "reason"): str,
-    ("versions", "resexp"): str,
-    ("versions", "torch"): str,
-    ("layers",): list,
-    ("parameters",): int,
-}
-"""What a manifest must hold for the run to go on or be compared."""
-
-NEEDED_OF_RESULT: dict[str, tuple[type, ...]] = {
-    "status": (str,),
-    "steps": (int,),
-    "final_loss": (int, float, type(None)),
-    "loss_area": (int, float, type(None)),
-    "train_accuracy": (int, float, type(None)),
-    "test_accuracy": (int, float, type(None)),
-    "gradient": (dict, type(None)),
-    "transport": (dict,),
-    "curve": (dict,),
-}
-
+_Rows = TypeVar("_Rows")
 Status = Literal["finished", "diverged", "running", "unfinished"]
 
 
@@ -85,6 +71,49 @@ def read_lines(path: Path, *, holding: bytes = b"") -> list[dict[str, Any]]:
     return rows
 
 
+def read_folder_manifest(path: Path) -> FolderManifest:
+    """Return the manifest.json of what is no run. Raises RunFolderError."""
+    try:
+        return FolderManifest.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RunFolderError(
+            f"{path}: damaged, {first_fault(FolderManifest, error)[0]} is of another kind"
+        ) from error
+
+
+_METRICS: TypeAdapter[list[StepRow | EvaluationRow | FaultRow]] = TypeAdapter(list[MetricsRow])
+_PROFILE = TypeAdapter(list[ProfileRow])
+_PROBED = TypeAdapter(list[ProbeRow])
+_TIMING = TypeAdapter(list[TimingRow])
+
+
+def read_metrics(path: Path) -> list[StepRow | EvaluationRow | FaultRow]:
+    """Return the rows of a metrics.jsonl. Raises RunFolderError as `read_lines` does."""
+    return _typed(path, _METRICS, read_lines(path))
+
+
+def read_probed(path: Path) -> list[ProfileRow | ProbeRow]:
+    """Return the rows of a profile.jsonl, those of the gradient profile as ProfileRow."""
+    return [
+        _typed(path, _PROBED, [row])[0] if "probe" in row else _typed(path, _PROFILE, [row])[0]
+        for row in read_lines(path)
+    ]
+
+
+def read_profile(path: Path) -> list[ProfileRow]:
+    """Return the gradient profile's rows of a profile.jsonl: those that name no other probe."""
+    return _typed(path, _PROFILE, [row for row in read_lines(path) if "probe" not in row])
+
+
+def _typed(path: Path, adapter: TypeAdapter[_Rows], rows: list[dict[str, Any]]) -> _Rows:
+    try:
+        return adapter.validate_python(rows)
+    except ValidationError as error:
+        _, *keys = error.errors(include_url=False, include_input=False)[0]["loc"] or (0,)
+        where = ".".join(str(key) for key in keys)
+        raise RunFolderError(f"{path}: damaged, {where} is missing or of another kind") from error
+
+
 @dataclass(frozen=True)
 class Run:
     """One run folder. Parts are read when they are asked for; each may raise RunFolderError."""
@@ -92,20 +121,16 @@ class Run:
     folder: Path
 
     @cached_property
-    def manifest(self) -> dict[str, Any]:
+    def manifest(self) -> Manifest:
         path = self.folder / "manifest.json"
-        manifest = read_json(path)
-        if manifest.get("kind") != "run":
-            raise RunFolderError(f"{self.folder}: not a run (manifest.json says {manifest.get('kind')!r})")
-        for (*sections, key), kind in NEEDED_OF_MANIFEST.items():
-            part: Any = manifest
-            for section in sections:
-                part = part.get(section) if isinstance(part, dict) else None
-            if not isinstance(part, dict) or not isinstance(part.get(key), kind):
-                raise RunFolderError(
-                    f"{path}: damaged, {'.'.join([*sections, key])} is missing or no {kind.__name__}"
-                )
-        return manifest
+        document = read_json(path)
+        if document.get("kind") != "run":
+            raise RunFolderError(f"{self.folder}: not a run (manifest.json says {document.get('kind')!r})")
+        try:
+            return Manifest.model_validate(document)
+        except ValidationError as error:
+            key, kind = first_fault(Manifest, error)
+            raise RunFolderError(f"{path}: damaged, {key} is missing or no {kind}") from error
 
     @cached_property
     def config(self) -> Config:
@@ -117,51 +142,64 @@ class Run:
     @property
     def data_section(self) -> DataSection:
         """The images it began with: the config's, with `auto` as it was resolved then."""
-        name = self.manifest["data"]["name"]
-        return self.config.data.model_copy(update={"name": name})
+        return self.config.data.model_copy(update={"name": self.manifest.data.name})
 
     @cached_property
-    def result(self) -> dict[str, Any] | None:
+    def result(self) -> RunResult | None:
         """The summary, or None while the run has not ended."""
         path = self.folder / "result.json"
         if not path.exists():
             return None
-        result = read_json(path)
-        for key, kinds in NEEDED_OF_RESULT.items():
-            if key not in result or not isinstance(result[key], kinds):
-                raise RunFolderError(f"{path}: damaged, {key} is missing or of another kind")
-        return result
+        try:
+            return RunResult.model_validate(read_json(path))
+        except ValidationError as error:
+            key = first_fault(RunResult, error)[0].partition(".")[0]
+            raise RunFolderError(f"{path}: damaged, {key} is missing or of another kind") from error
 
     @cached_property
-    def metrics(self) -> list[dict[str, Any]]:
-        return read_lines(self.folder / "metrics.jsonl")
+    def metrics(self) -> list[StepRow | EvaluationRow | FaultRow]:
+        return read_metrics(self.folder / "metrics.jsonl")
 
     @cached_property
-    def profile(self) -> list[dict[str, Any]]:
-        return read_lines(self.folder / "profile.jsonl")
+    def profile(self) -> list[ProfileRow]:
+        """The rows of the gradient profile."""
+        return read_profile(self.folder / "profile.jsonl")
 
     @cached_property
-    def timing(self) -> list[dict[str, Any]]:
-        return read_lines(self.folder / "timing.jsonl")
+    def probed(self) -> list[ProbeRow]:
+        """The rows of all other probes."""
+        return [row for row in read_probed(self.folder / "profile.jsonl") if not isinstance(row, ProfileRow)]
 
-    def rows(self, kind: str) -> list[dict[str, Any]]:
-        """Return the rows of metrics.jsonl of one kind: step, evaluation, fault.
+    @cached_property
+    def timing(self) -> list[TimingRow]:
+        path = self.folder / "timing.jsonl"
+        return _typed(path, _TIMING, read_lines(path))
+
+    @overload
+    def rows(self, kind: Literal["step"]) -> list[StepRow]: ...
+    @overload
+    def rows(self, kind: Literal["evaluation"]) -> list[EvaluationRow]: ...
+    @overload
+    def rows(self, kind: Literal["fault"]) -> list[FaultRow]: ...
+    def rows(self, kind: str) -> Sequence[StepRow | EvaluationRow | FaultRow]:
+        """Return the rows of metrics.jsonl of one kind.
 
         The others are not parsed: a step's row has three numbers for each layer, and there are many of them.
         """
-        rows = read_lines(self.folder / "metrics.jsonl", holding=f'"{kind}"'.encode())
-        return [row for row in rows if row.get("kind") == kind]
+        path = self.folder / "metrics.jsonl"
+        rows = read_lines(path, holding=f'"{kind}"'.encode())
+        return _typed(path, _METRICS, [row for row in rows if row.get("kind") == kind])
 
     @property
     def status(self) -> Status:
         if self.result is not None:
-            return "diverged" if self.result.get("status") == "diverged" else "finished"
+            return "diverged" if self.result.status == "diverged" else "finished"
         return "running" if is_locked(self.folder) else "unfinished"
 
     @property
     def images_per_second(self) -> float | None:
         """Median over the recorded spans, None before the first."""
-        speeds = sorted(row["images_per_second"] for row in self.timing)
+        speeds = sorted(row.images_per_second for row in self.timing)
         return speeds[len(speeds) // 2] if speeds else None
 
 

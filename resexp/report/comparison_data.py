@@ -4,6 +4,7 @@ A run's folder that is gone, damaged or not ours takes nothing from the others: 
 comparison.json, its curves are left out, and it is said why.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +15,10 @@ from resexp.analysis.cells import DEPTH, INIT, NORM, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
 from resexp.records.run import Run, read_json
+from resexp.records.schema import ComparisonDocument, Manifest, OutputRow, ProbeRow, RunRow, VerdictRow
 
 Curve = Mapping[float, float]
 """One seed: y by x."""
-NEEDED_OF_ROW = frozenset(("arm", "kind", "depth", "norm", "init", "seed", "fate", "folder"))
 RECORD_DAMAGE = (RunFolderError, AttributeError, LookupError, TypeError, ValueError)
 """What reading a record raises that is not what it should be."""
 
@@ -26,21 +27,21 @@ RECORD_DAMAGE = (RunFolderError, AttributeError, LookupError, TypeError, ValueEr
 class Entry:
     """One run of a comparison.
 
-    row: its line in comparison.json. config, manifest: None where `fault` says why the folder cannot be read.
+    run: its line in comparison.json. config, began: None where `fault` says why the folder cannot be read.
     speed: images/s, None where it was not timed.
     """
 
-    row: Mapping[str, Any]
+    run: RunRow
     folder: Path
     config: Config | None
-    manifest: Mapping[str, Any] | None
+    began: Manifest | None
     speed: float | None
     fault: str | None
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """The config by dotted keys, without name and seed; where it cannot be read, what its row has."""
-        known = {key: self.row[short(key)] for key in (DEPTH, NORM, INIT)}
+        known = {DEPTH: self.run.depth, NORM: self.run.norm, INIT: self.run.init}
         settings = settings_of(self.config.tree()) if self.config else ()
         return known | {key: list(value) if isinstance(value, tuple) else value for key, value in settings}
 
@@ -54,7 +55,8 @@ class Curves:
     """What is drawn of one run. Losses in nats and errors in percent by step; the rest by layer.
 
     transport: per probed step, the size of dE/dx at each output in units of the last one's. responses: std of
-    R(x) of each block at the last probe.
+    R(x) of each block at the last probe. probed: per number of a probe other than the gradient profile, as
+    "probe: key", its course over the steps.
     """
 
     loss: Curve
@@ -64,6 +66,7 @@ class Curves:
     test_error: Curve
     transport: Mapping[int, Curve]
     responses: Curve
+    probed: Mapping[str, Curve]
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,9 @@ class Cell:
     name: Mapping[str, Any]
     entries: Sequence[Entry]
 
-    def holds(self, verdict: Mapping[str, Any]) -> bool:
+    def holds(self, verdict: VerdictRow) -> bool:
         """Whether a verdict is about this cell: it names nothing that is otherwise here."""
-        named = verdict.get("cell") or {}
+        named = verdict.cell or {}
         return all(named.get(short(key)) == value for key, value in self.name.items())
 
 
@@ -92,7 +95,7 @@ def varied(entries: Sequence[Entry]) -> list[str]:
     """Return the keys that differ between runs of one arm, seeds apart: what makes the cells."""
     by_arm: dict[str, list[Mapping[str, Any]]] = {}
     for entry in entries:
-        by_arm.setdefault(entry.row["arm"], []).append(entry.facts)
+        by_arm.setdefault(entry.run.arm, []).append(entry.facts)
     keys = dict.fromkeys(key for facts in by_arm.values() for fact in facts for key in fact)
     return [
         key
@@ -101,14 +104,14 @@ def varied(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
-def read_comparison(folder: Path) -> tuple[list[Entry], list[Mapping[str, Any]]]:
+def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
     """Return the runs and the verdicts. Raises RunFolderError where comparison.json is not one."""
     path = folder / "comparison.json"
-    document = read_json(path)
-    runs, verdicts = document.get("runs"), document.get("verdicts")
-    if not _rows(runs, NEEDED_OF_ROW) or not _rows(verdicts, frozenset({"about", "sentence"})):
-        raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again")
-    return [_entry(folder, row) for row in runs], verdicts  # pyright: ignore[reportOptionalIterable, reportReturnType]
+    try:
+        document = ComparisonDocument.read(read_json(path))
+    except ValueError as error:
+        raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again") from error
+    return [_entry(folder, row) for row in document.runs], document.verdicts
 
 
 def read_curves(entry: Entry) -> Curves | str:
@@ -120,19 +123,20 @@ def read_curves(entry: Entry) -> Curves | str:
         evaluations = run.rows("evaluation")
         return Curves(
             loss=_loss(run),
-            train_loss={row["step"]: row["train_loss"] for row in evaluations},
-            test_loss={row["step"]: row["test_loss"] for row in evaluations},
-            train_error={row["step"]: 100 * (1 - row["train_accuracy"]) for row in evaluations},
-            test_error={row["step"]: 100 * (1 - row["test_accuracy"]) for row in evaluations},
-            transport={row["step"]: _transport(row["outputs"]) for row in run.profile},
-            responses=_responses(run.profile[-1]["outputs"]) if run.profile else {},
+            train_loss={row.step: _or_nan(row.train_loss) for row in evaluations},
+            test_loss={row.step: _or_nan(row.test_loss) for row in evaluations},
+            train_error={row.step: 100 * (1 - row.train_accuracy) for row in evaluations},
+            test_error={row.step: 100 * (1 - row.test_accuracy) for row in evaluations},
+            transport={row.step: _transport(row.outputs) for row in run.profile},
+            responses=_responses(run.profile[-1].outputs) if run.profile else {},
+            probed=_probed(run.probed),
         )
     except RECORD_DAMAGE as error:
         return _reason(error, entry.folder)
 
 
-def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
-    run = Run(folder / str(row["folder"]))
+def _entry(folder: Path, row: RunRow) -> Entry:
+    run = Run(folder / row.folder)
     try:
         manifest, config, speed = run.manifest, run.config, run.images_per_second
         _ = run.result
@@ -143,25 +147,33 @@ def _entry(folder: Path, row: Mapping[str, Any]) -> Entry:
 
 def _loss(run: Run) -> Curve:
     """Training loss by step, thinned as in result.json; from metrics.jsonl while the run has not ended."""
-    curve = (run.result or {}).get("curve")
-    if curve:
-        return dict(zip(curve["step"], curve["loss"], strict=True))
-    return {row["step"]: row["loss"] for row in run.rows("step")}
+    if run.result is not None:
+        return dict(zip(run.result.curve.step, run.result.curve.loss, strict=True))
+    return {row.step: row.loss for row in run.rows("step")}
 
 
-def _transport(outputs: Sequence[Mapping[str, Any]]) -> Curve:
-    last = outputs[-1]["norm"]
+def _probed(rows: Sequence[ProbeRow]) -> dict[str, Curve]:
+    found: dict[str, dict[float, float]] = {}
+    for row in rows:
+        for key, value in row.numbers().items():
+            found.setdefault(f"{row.probe}: {key}", {})[row.step] = value
+    return dict(found)
+
+
+def _or_nan(loss: float | None) -> float:
+    """A loss that was not finite leaves a gap."""
+    return math.nan if loss is None else loss
+
+
+def _transport(outputs: Sequence[OutputRow]) -> Curve:
+    last = outputs[-1].norm
     if not last:
         return {}
-    return {out["layer"]: out["norm"] / last for out in outputs if out["norm"] is not None}
+    return {out.layer: out.norm / last for out in outputs if out.norm is not None}
 
 
-def _responses(outputs: Sequence[Mapping[str, Any]]) -> Curve:
-    return {out["layer"]: out["response_std"] for out in outputs if out.get("response_std") is not None}
-
-
-def _rows(value: Any, needed: frozenset[str]) -> bool:
-    return isinstance(value, list) and all(isinstance(row, dict) and needed <= row.keys() for row in value)
+def _responses(outputs: Sequence[OutputRow]) -> Curve:
+    return {out.layer: out.response_std for out in outputs if out.response_std is not None}
 
 
 def _reason(error: Exception, folder: Path) -> str:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from resexp._version import __version__
 from resexp.analysis.cells import short
 from resexp.errors import RunFolderError
 from resexp.records.files import write_atomic
 from resexp.records.run import read_json
+from resexp.records.schema import FolderManifest, VerdictRow
 from resexp.report import html
 from resexp.report.comparison_data import Cell, Entry, cells, read_comparison, varied
 from resexp.report.depth_panels import depth_figures
@@ -80,12 +81,12 @@ def write_report(folder: Path) -> list[str]:
 
 
 def comparison_page(
-    entries: Sequence[Entry], verdicts: Sequence[Mapping[str, Any]], table: FinalTable, *, command: str
+    entries: Sequence[Entry], verdicts: Sequence[VerdictRow], table: FinalTable, *, command: str
 ) -> tuple[str, list[str]]:
     """Return the page, and a line for everything that could not be read."""
-    arms = {entry.row["arm"]: entry.row["kind"] for entry in entries}
+    arms = {entry.run.arm: entry.run.kind for entry in entries}
     data = enumerated(
-        dict.fromkeys(entry.manifest["data"]["label"] for entry in entries if entry.manifest),
+        dict.fromkeys(entry.began.data.label for entry in entries if entry.began),
         "data not recorded",
     )
     found = cells(entries)
@@ -118,7 +119,7 @@ def comparison_page(
     ), list(unread)
 
 
-def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> Sequence[str]:
+def _findings(found: Sequence[Cell], verdicts: Sequence[VerdictRow]) -> Sequence[str]:
     """The verdicts cell by cell, then those that no one cell holds: they span depths."""
     parts: list[str] = []
     rest = list(verdicts)
@@ -127,20 +128,20 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[Mapping[str, Any]]) -> S
         taken = set(map(id, own))
         rest = [verdict for verdict in rest if id(verdict) not in taken]
         parts += _under(_words(cell) if cell.name else "", own, cell.entries)
-    across = dict.fromkeys(cell_words(verdict.get("cell") or {}) for verdict in rest)
+    across = dict.fromkeys(cell_words(verdict.cell or {}) for verdict in rest)
     for words in across:
-        own = [verdict for verdict in rest if cell_words(verdict.get("cell") or {}) == words]
-        span = "" if "depth" in (own[0].get("cell") or {}) else "across depths"
+        own = [verdict for verdict in rest if cell_words(verdict.cell or {}) == words]
+        span = "" if "depth" in (own[0].cell or {}) else "across depths"
         parts += _under(", ".join(filter(None, (span, words))), own, [])
     if not parts:
         return [html.paragraph("Nothing yet: no run has ended.")]
     return [*parts, html.paragraph(RATIO_TEXT, kind="note")]
 
 
-def _under(heading: str, verdicts: Sequence[Mapping[str, Any]], entries: Sequence[Entry]) -> Sequence[str]:
+def _under(heading: str, verdicts: Sequence[VerdictRow], entries: Sequence[Entry]) -> Sequence[str]:
     parts = [
         html.finding(found.sentence, *found.evidence)
-        for found in headlines(verdicts, [entry.row for entry in entries])
+        for found in headlines(verdicts, [entry.run for entry in entries])
     ]
     return [html.subheading(first_upper(heading)), *parts] if parts and heading else parts
 
@@ -210,29 +211,30 @@ def _words(cell: Cell) -> str:
 
 def _command(folder: Path) -> str:
     try:
-        return str(read_json(folder / "manifest.json")["command"])
-    except (RunFolderError, LookupError):
-        return "The command was not recorded."
+        command = FolderManifest.read(read_json(folder / "manifest.json")).command
+    except (RunFolderError, ValueError):
+        command = None
+    return command or "The command was not recorded."
 
 
 def lead(entries: Sequence[Entry]) -> str:
     """Return what was done, in one sentence: runs, seeds, nets, steps, data."""
-    rows = [entry.row for entry in entries]
+    rows = [entry.run for entry in entries]
     count = f"{len(rows)} {'run' if len(rows) == 1 else 'runs'}"
     configs = [entry.config for entry in entries if entry.config]
-    manifests = [entry.manifest for entry in entries if entry.manifest]
-    arms = {row["arm"] for row in rows}
-    seeds = sorted({len({row["seed"] for row in rows if row["arm"] == arm}) for arm in arms})
-    depths = sorted({row["depth"] for row in rows})
+    manifests = [entry.began for entry in entries if entry.began]
+    arms = {row.arm for row in rows}
+    seeds = sorted({len({row.seed for row in rows if row.arm == arm}) for arm in arms})
+    depths = sorted({row.depth for row in rows})
     parts = [f"depth {enumerated(depths)}"]
     if configs:
         steps = enumerated(f"{config.optim.steps:,}" for config in configs)
         batch = enumerated(config.optim.batch_size for config in configs)
         parts.append(f"{steps} steps of {batch} images")
     images = enumerated(
-        f"{manifest['data']['num_train']:,}" for manifest in manifests if "num_train" in manifest["data"]
+        f"{manifest.data.num_train:,}" for manifest in manifests if manifest.data.num_train is not None
     )
-    data = enumerated(manifest["data"]["label"] for manifest in manifests)
+    data = enumerated(manifest.data.label for manifest in manifests)
     tail = f", trained on {images} images of {data}" if manifests else ""
     each = "one seed each" if seeds == [1] else f"{enumerated(seeds)} seeds each"
     return f"{count}, {each}: {', '.join(parts)}{tail}."
@@ -246,7 +248,7 @@ def differed(entries: Sequence[Entry]) -> str:
     arms: dict[str, list[Entry]] = {}
     for entry in entries:
         if entry.config is not None:
-            arms.setdefault(entry.row["arm"], []).append(entry)
+            arms.setdefault(entry.run.arm, []).append(entry)
     keys = dict.fromkeys(key for own in arms.values() for entry in own for key in entry.facts)
     rows = []
     for key in keys:
@@ -263,23 +265,18 @@ def differed(entries: Sequence[Entry]) -> str:
 
 def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
     """Return what the manifests say of the machine and the data, values that differ side by side."""
-    manifests = [entry.manifest for entry in entries if entry.manifest]
+    manifests = [entry.began for entry in entries if entry.began]
 
-    def of(section: str, *keys: str) -> str:
-        return enumerated(
-            " ".join(_known(manifest.get(section), key) for key in keys).strip() for manifest in manifests
-        )
+    def of(section: Literal["data", "execution"], key: str) -> str:
+        return enumerated(_known(manifest.section(section), key) for manifest in manifests)
 
-    created = sorted(str(manifest["created"])[:16] for manifest in manifests if manifest.get("created"))
+    created = sorted(manifest.created[:16] for manifest in manifests if manifest.created)
     pairs = [
         ("data", of("data", "label")),
         ("training images", of("data", "num_train")),
         ("test images", of("data", "num_test")),
         ("classes", of("data", "num_classes")),
-        (
-            "their fingerprint",
-            enumerated(_known(manifest["data"], "fingerprint")[:16] for manifest in manifests),
-        ),
+        ("their fingerprint", enumerated(manifest.data.fingerprint[:16] for manifest in manifests)),
         ("device", of("execution", "device")),
         ("devices a run", of("execution", "devices")),
         ("precision", of("execution", "precision")),
@@ -287,9 +284,9 @@ def how_it_was_run(entries: Sequence[Entry]) -> list[tuple[str, str]]:
         ("execution", of("execution", "mode")),
         ("why", of("execution", "reason")),
         ("CPU threads", of("execution", "threads")),
-        ("machine", enumerated(_text(manifest.get("machine", "")) for manifest in manifests)),
-        ("versions", enumerated(_text(manifest.get("versions", "")) for manifest in manifests)),
-        ("commit", enumerated(manifest.get("commit") or "not recorded" for manifest in manifests)),
+        ("machine", enumerated(_text(manifest.machine or "") for manifest in manifests)),
+        ("versions", enumerated(_text(manifest.section("versions")) for manifest in manifests)),
+        ("commit", enumerated(manifest.commit or "not recorded" for manifest in manifests)),
         ("begun", " to ".join(dict.fromkeys([*created[:1], *created[-1:]])).replace("T", " ")),
     ]
     return [(term, text) for term, text in pairs if text]

@@ -48,8 +48,9 @@ def _dots(
     """A dot (depth, value) for each seed of that fate, by arm."""
     dots: dict[str, list[tuple[float, float]]] = {}
     for entry in entries:
-        if entry.row["fate"] == fate and entry.row.get(key) is not None:
-            dots.setdefault(entry.row["arm"], []).append((entry.row["depth"], read(entry.row[key])))
+        run = entry.run
+        if run.fate == fate and (value := getattr(run, key)) is not None:
+            dots.setdefault(run.arm, []).append((run.depth, read(value)))
     return dots
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from resexp.analysis.cells import DEPTH, short
-from resexp.records.jsonl import Row
+from resexp.records.schema import RatioRow, VerdictRow
 from resexp.report.comparison_data import Cell, read_curves
 from resexp.report.figures.lines import Line, line
 from resexp.report.formatting import enumerated, power, size
@@ -86,7 +86,7 @@ class FirstScreen(NamedTuple):
     more: Sequence[str]
 
 
-def first_screen(cells: Sequence[Cell], verdicts: Sequence[Row], data: str) -> FirstScreen | None:
+def first_screen(cells: Sequence[Cell], verdicts: Sequence[VerdictRow], data: str) -> FirstScreen | None:
     """Return what stands there; None where the arms are not one plain and one residual net."""
     arms = _arms(cells)
     deep = [cell for cell in _deepest(cells) if arms and _has_both(cell, arms)]
@@ -95,13 +95,13 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[Row], data: str) -> F
     told = min(deep, key=lambda cell: _interest(_words(cell, verdicts, arms)))
     words = _words(told, verdicts, arms)
     entries = [entry for entry in told.entries if entry.config is not None]
-    depth = told.entries[0].row["depth"]
-    classes = next((e.manifest["data"]["num_classes"] for e in told.entries if e.manifest), None)
+    depth = told.entries[0].run.depth
+    classes = next((e.began.data.num_classes for e in told.entries if e.began), None)
     if not entries or classes is None:
         return None
     lines = _profiles(told, arms)
     scale = _Scale(lines, depth)
-    seeds = {len([e for e in told.entries if e.row["arm"] == arm]) for arm in arms.values()}
+    seeds = {len([e for e in told.entries if e.run.arm == arm]) for arm in arms.values()}
     counted = "one seed" if seeds == {1} else f"{enumerated(sorted(seeds))} seeds"
     steps = enumerated(f"{e.config.optim.steps:,}" for cell in deep for e in cell.entries if e.config)
     return FirstScreen(
@@ -124,19 +124,19 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[Row], data: str) -> F
 
 def _arms(cells: Sequence[Cell]) -> dict[str, str] | None:
     """The two arms by kind; None unless there is exactly one of each."""
-    found = {entry.row["arm"]: entry.row["kind"] for cell in cells for entry in cell.entries}
+    found = {entry.run.arm: entry.run.kind for cell in cells for entry in cell.entries}
     kinds = {kind: arm for arm, kind in found.items()}
     both = {kind: kinds[kind] for kind in ("plain", "residual") if kind in kinds}
     return both if len(found) == len(both) == 2 else None
 
 
 def _has_both(cell: Cell, arms: Mapping[str, str]) -> bool:
-    return {entry.row["arm"] for entry in cell.entries} == set(arms.values())
+    return {entry.run.arm for entry in cell.entries} == set(arms.values())
 
 
 def _deepest(cells: Sequence[Cell]) -> list[Cell]:
-    depth = max((entry.row["depth"] for cell in cells for entry in cell.entries), default=0)
-    return [cell for cell in cells if all(entry.row["depth"] == depth for entry in cell.entries)]
+    depth = max((entry.run.depth for cell in cells for entry in cell.entries), default=0)
+    return [cell for cell in cells if all(entry.run.depth == depth for entry in cell.entries)]
 
 
 def _name(cell: Cell) -> str:
@@ -147,24 +147,26 @@ def _name(cell: Cell) -> str:
     return cell_words(named)
 
 
-def _gradient(cell: Cell, verdicts: Sequence[Row], arm: str) -> Row:
-    """The recorded verdict on the gradient at step 0, empty where there is none."""
+def _gradient(cell: Cell, verdicts: Sequence[VerdictRow], arm: str) -> VerdictRow | None:
+    """The recorded verdict on the gradient at step 0, None where there is none."""
     return next(
         (
             verdict
             for verdict in verdicts
-            if verdict["about"] == "gradient"
-            and verdict["arm"] == arm
-            and verdict.get("when") == "step 0"
+            if verdict.about == "gradient"
+            and verdict.arm == arm
+            and verdict.when == "step 0"
             and cell.holds(verdict)
         ),
-        {},
+        None,
     )
 
 
-def _words(cell: Cell, verdicts: Sequence[Row], arms: Mapping[str, str]) -> tuple[str | None, str | None]:
-    plain, residual = (_gradient(cell, verdicts, arms[kind]).get("word") for kind in ("plain", "residual"))
-    return plain, residual
+def _words(
+    cell: Cell, verdicts: Sequence[VerdictRow], arms: Mapping[str, str]
+) -> tuple[str | None, str | None]:
+    plain, residual = (_gradient(cell, verdicts, arms[kind]) for kind in ("plain", "residual"))
+    return plain and plain.word, residual and residual.word
 
 
 def _title(words: tuple[str | None, str | None]) -> str:
@@ -182,7 +184,7 @@ def _interest(words: tuple[str | None, str | None]) -> int:
     return order.index(title) if title in order else len(order)
 
 
-def _arriving(cell: Cell, verdicts: Sequence[Row], arms: Mapping[str, str], depth: int) -> str:
+def _arriving(cell: Cell, verdicts: Sequence[VerdictRow], arms: Mapping[str, str], depth: int) -> str:
     amounts = {kind: _amount(_gradient(cell, verdicts, arm)) for kind, arm in arms.items()}
     if None in amounts.values():
         return ""
@@ -192,11 +194,11 @@ def _arriving(cell: Cell, verdicts: Sequence[Row], arms: Mapping[str, str], dept
     )
 
 
-def _amount(verdict: Row) -> str | None:
-    found = verdict.get("transport") or {}
-    ratio = found.get("ratio")
+def _amount(verdict: VerdictRow | None) -> str | None:
+    found = (verdict and verdict.transport) or RatioRow()
+    ratio = found.ratio
     if ratio is None:
-        return "less than the numbers can hold" if found.get("underflows") else None
+        return "less than the numbers can hold" if found.underflows else None
     if ratio >= 10:
         return f"{ratio:,.0f} times the size" if ratio < 1e6 else f"{size(ratio)} times the size"
     return f"{100 * ratio:.0f}%" if ratio >= 0.01 else size(ratio)
@@ -205,7 +207,7 @@ def _amount(verdict: Row) -> str | None:
 def _learning(cell: Cell, arms: Mapping[str, str]) -> str:
     counts = {}
     for kind in ("residual", "plain"):
-        fates = [e.row["fate"] for e in cell.entries if e.row["arm"] == arms[kind]]
+        fates = [e.run.fate for e in cell.entries if e.run.arm == arms[kind]]
         counts[kind] = (fates.count("finished"), len(fates), fates)
     texts = [_counted(kind, *counts[kind]) for kind in counts]
     return f"{texts[0][:1].upper()}{texts[0][1:]}, {texts[1]}."
@@ -220,16 +222,16 @@ def _counted(kind: str, learned: int, num: int, fates: Sequence[str]) -> str:
 
 
 def _outcome(cell: Cell, arm: str) -> Outcome:
-    own = [entry.row for entry in cell.entries if entry.row["arm"] == arm]
-    known = [row["test_accuracy"] for row in own if row.get("test_accuracy") is not None]
-    learned = sum(row["fate"] == "finished" for row in own)
+    own = [entry.run for entry in cell.entries if entry.run.arm == arm]
+    known = [row.test_accuracy for row in own if row.test_accuracy is not None]
+    learned = sum(row.fate == "finished" for row in own)
     said = (
         ("learned" if learned else "did not learn") if len(own) == 1 else f"{learned} of {len(own)} learned"
     )
     return Outcome(sum(known) / len(known) if known else None, said)
 
 
-def _beside(cell: Cell, verdicts: Sequence[Row], arms: Mapping[str, str]) -> str:
+def _beside(cell: Cell, verdicts: Sequence[VerdictRow], arms: Mapping[str, str]) -> str:
     words = _words(cell, verdicts, arms)
     name = _name(cell) or "the other setting"
     if "vanishing" not in words:
@@ -245,7 +247,7 @@ def _profiles(cell: Cell, arms: Mapping[str, str]) -> dict[str, Line]:
     """The gradient at step 0 by layer, relative to the last block's, by kind of net."""
     found: dict[str, Any] = {}
     for kind, arm in arms.items():
-        curves = [read_curves(entry) for entry in cell.entries if entry.row["arm"] == arm]
+        curves = [read_curves(entry) for entry in cell.entries if entry.run.arm == arm]
         profiles = [one.transport.get(0, {}) for one in curves if not isinstance(one, str)]
         found[kind] = line(arm, arm, profiles, geometric=True)
     return {kind: one for kind, one in found.items() if one is not None}

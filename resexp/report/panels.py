@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
-from resexp.report.figures.curves import error_panel, loss_panel
+from resexp.report.figures.curves import error_panel, loss_panel, number_panel
 from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
 from resexp.report.figures.lines import Line, line
 from resexp.report.figures.svg import to_svg
@@ -50,7 +50,7 @@ def cell_pictures(cell: Cell, words: str, data: str, colours: Colours) -> CellPi
     about = " · ".join(filter(None, (words, data)))
     steps, frames = _frames(read, about, colours)
     return CellPictures(
-        training=list(_training(read, about, colours)),
+        training=[*_training(read, about, colours), *_probed(read, about, colours)],
         frames=frames,
         steps=steps,
         heat=list(_heat(read, steps, about)),
@@ -67,8 +67,8 @@ def lines_of(
     Those are the seeds that diverged, got stuck or have not ended, as long as there are others in their arm.
     """
     lines: list[Line | None] = []
-    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
-        own = [(entry.row["fate"], pick(curves)) for entry, curves in read if entry.row["arm"] == arm]
+    for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
+        own = [(entry.run.fate, pick(curves)) for entry, curves in read if entry.run.arm == arm]
         fates = [fate for fate, _ in own]
         main = "finished" if "finished" in fates else fates[0]
         label = arm if main == "finished" else f"{arm} ({main})"
@@ -106,7 +106,7 @@ def seeds_words(lines: Sequence[Line]) -> str:
 
 
 def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
-    classes = next((entry.manifest["data"]["num_classes"] for entry, _ in read if entry.manifest), 0)
+    classes = next((entry.began.data.num_classes for entry, _ in read if entry.began), 0)
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
@@ -122,6 +122,16 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
         yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
+
+
+def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+    """A picture of each number that probes without pictures of their own measured."""
+    for name in dict.fromkeys(name for _, curves in read for name in curves.probed):
+        lines = lines_of(read, lambda curves, name=name: curves.probed.get(name, {}))
+        if lines:
+            text = f"{name} against step. {_course(lines, name)}"
+            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}")
+            yield figure(picture, f"{name}.", f"{about} · {seeds_words(lines)}.")
 
 
 def _frames(
@@ -147,8 +157,8 @@ def _frames(
 
 def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
     grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
-    for arm in dict.fromkeys(entry.row["arm"] for entry, _ in read):
-        own = [(entry, curves) for entry, curves in read if entry.row["arm"] == arm]
+    for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
+        own = [(entry, curves) for entry, curves in read if entry.run.arm == arm]
         columns = {step: found[0] for step in steps if (found := _profile(own, step))}
         if columns:
             # A layer that was not finite at some step has no size there, and stays blank.
@@ -184,7 +194,7 @@ def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:
     """One line an arm, of all seeds that were probed then: like T, whether they learned or not."""
     arms: dict[str, list[Curve]] = {}
     for entry, curves in read:
-        arms.setdefault(entry.row["arm"], []).append(curves.transport.get(step, {}))
+        arms.setdefault(entry.run.arm, []).append(curves.transport.get(step, {}))
     lines = (line(arm, arm, profiles, geometric=True) for arm, profiles in arms.items())
     return [found for found in lines if found is not None]
 

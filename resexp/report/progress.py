@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from resexp.config.yaml_nodes import CONTROL_CHARACTER
+
 LINE_EVERY_SECONDS = 5.0
 MAX_BARS = 12
 """Runs that a terminal shows at once: beyond it, those that are over make room."""
@@ -83,7 +85,7 @@ class Bars:
             self._progress.remove_task(self._tasks.pop(self._over.popleft()))
 
     def say(self, line: str) -> None:
-        self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class PlainLines:
@@ -116,7 +118,12 @@ class PlainLines:
             self.say(f"{self._num_over} of {self._num_runs} runs are over")
 
     def say(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
+
+
+def _without_commands(line: str) -> str:
+    """What a name might tell the terminal to do is shown instead."""
+    return CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line)
 
 
 def figures(snapshot: Snapshot) -> str:

@@ -18,6 +18,7 @@ from resexp.analysis.statistics import mean_estimate
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
+from resexp.records.schema import RunRow
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
 
@@ -58,7 +59,7 @@ def final_table(entries: Sequence[Entry]) -> FinalTable:
     axes = _axes(entries)
 
     def place(entry: Entry) -> tuple[Any, ...]:
-        return (entry.row["arm"], *(repr(entry.fact(axis)) for axis in axes))
+        return (entry.run.arm, *(repr(entry.fact(axis)) for axis in axes))
 
     first = {place(entry): index for index, entry in reversed(list(enumerate(entries)))}
     groups = groupby(sorted(entries, key=lambda entry: first[place(entry)]), key=place)
@@ -66,7 +67,7 @@ def final_table(entries: Sequence[Entry]) -> FinalTable:
     for _, members in groups:
         group = list(members)
         where = {short(axis): group[0].fact(axis) for axis in axes}
-        rows.append({"arm": group[0].row["arm"], **where, **_scores(group)})
+        rows.append({"arm": group[0].run.arm, **where, **_scores(group)})
     named = [Column(short(axis), _plain(short(axis)), axis == DEPTH) for axis in axes]
     return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
 
@@ -82,9 +83,9 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return what `resexp runs` tells of each run."""
     rows = []
     for run in runs:
-        model, result = run.config.model, run.result or {}
+        model, result = run.config.model, run.result
         try:
-            data, speed = run.manifest["data"]["label"], run.images_per_second
+            data, speed = run.manifest.data.label, run.images_per_second
         except (RunFolderError, LookupError, TypeError):
             data, speed = None, None
         rows.append(
@@ -97,8 +98,8 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
                 "seed": run.config.seed,
                 "data": data,
                 "steps": run.config.optim.steps,
-                "final_loss": result.get("final_loss"),
-                "test_accuracy": result.get("test_accuracy"),
+                "final_loss": None if result is None else result.final_loss,
+                "test_accuracy": None if result is None else result.test_accuracy,
                 "images_per_second": speed,
             }
         )
@@ -141,22 +142,22 @@ def _axes(entries: Sequence[Entry]) -> list[str]:
 
 
 def _scores(group: Sequence[Entry]) -> dict[str, Any]:
-    rows = [entry.row for entry in group]
-    fates = [row["fate"] for row in rows]
+    rows = [entry.run for entry in group]
+    fates = [row.fate for row in rows]
     all_stuck = set(fates) == {"stuck"}
-    scored = [row for row in rows if row["fate"] in ("finished", "stuck")]
+    scored = [row for row in rows if row.fate in ("finished", "stuck")]
     score = _range if all_stuck else _mean
-    found = gradient_ratio([row.get("transport_initial") for row in rows], rows[0]["depth"] - 2)
+    found = gradient_ratio([row.transport_initial for row in rows], rows[0].depth - 2)
     low, high = found.interval or (None, None)
     speeds = [entry.speed for entry in group if entry.speed is not None]
     return {
         "seeds": len(rows),
         **{fate: fates.count(fate) for fate in ("stuck", "diverged", "unfinished")},
-        "parameters": rows[0].get("parameters"),
+        "parameters": rows[0].parameters,
         **score("final_loss", scored),
         **score("test_accuracy", scored),
-        "gradient_first": _geometric_mean([row.get("gradient_first") for row in rows]),
-        "gradient_last": _geometric_mean([row.get("gradient_last") for row in rows]),
+        "gradient_first": _geometric_mean([row.gradient_first for row in rows]),
+        "gradient_last": _geometric_mean([row.gradient_last for row in rows]),
         "transport": 0.0 if found.n and found.underflows == found.n else found.ratio,
         "transport_low": low,
         "transport_high": high,
@@ -165,15 +166,15 @@ def _scores(group: Sequence[Entry]) -> dict[str, Any]:
     }
 
 
-def _mean(key: str, rows: Sequence[Row]) -> dict[str, float | None]:
-    estimate = mean_estimate([row[key] for row in rows if row.get(key) is not None])
+def _mean(key: str, rows: Sequence[RunRow]) -> dict[str, float | None]:
+    estimate = mean_estimate([value for row in rows if (value := getattr(row, key)) is not None])
     low, high = estimate.interval or (None, None)
     return {key: estimate.mean, f"{key}_low": low, f"{key}_high": high}
 
 
-def _range(key: str, rows: Sequence[Row]) -> dict[str, float | None]:
+def _range(key: str, rows: Sequence[RunRow]) -> dict[str, float | None]:
     """Where no seed ever left guessing there is no mean, and no interval: this is where they sit."""
-    known = [row[key] for row in rows if row.get(key) is not None]
+    known = [value for row in rows if (value := getattr(row, key)) is not None]
     return {key: None, f"{key}_low": min(known, default=None), f"{key}_high": max(known, default=None)}
 
 

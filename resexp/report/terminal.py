@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
+from resexp.records.schema import GradientRow, GradientsDocument
 from resexp.report.formatting import NOTHING, duration, measured, scientific
 from resexp.report.tables import plain_table
 
@@ -41,14 +43,14 @@ def show(table: Table, *sentences: str) -> None:
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
     """Return the table of these finding.json documents."""
     table = Table("claim", "measured, mean [95% interval]", "answer", show_lines=True)
-    for document in documents:
+    for document in map(ClaimDocument.model_validate, documents):
         lines = Text()
-        for measurement in document["measurements"][:NUM_SHOWN]:
-            seeds = f", n = {measurement['n']}" if measurement["n"] else ""
-            lines.append(f"{measurement['what']}: {measured(measurement)}{seeds}\n")
+        for measurement in document.measurements[:NUM_SHOWN]:
+            seeds = f", n = {measurement.n}" if measurement.n else ""
+            lines.append(f"{measurement.what}: {measured(measurement.model_dump())}{seeds}\n")
         lines.rstrip()
-        claim = Text.assemble((document["name"], "bold"), "\n", document["claim"])
-        table.add_row(claim, lines, document["answer"])
+        claim = Text.assemble((document.name, "bold"), "\n", document.claim)
+        table.add_row(claim, lines, document.answer)
     return table
 
 
@@ -94,7 +96,7 @@ def gradients_table(document: Row) -> Table:
 
     The last column is the depth at which 1e-3 or 1e3 is passed. 80 columns suffice for three axes.
     """
-    rows = document["rows"]
+    rows = GradientsDocument.read(document).rows
     keys = [*ALWAYS, *(key for key in IF_VARIED if _varied(key, rows))]
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for name in [
@@ -107,48 +109,43 @@ def gradients_table(document: Row) -> Table:
     ]:
         table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in FIXED)
     for row in rows:
-        table.add_row(*(escape(str(row[key])) for key in keys), *_texts(row))
+        table.add_row(*(escape(str(row.setting(key))) for key in keys), *_texts(row))
     return table
 
 
-def _varied(key: str, rows: Sequence[Row]) -> bool:
-    return len({row[key] for row in rows}) > 1
+def _varied(key: str, rows: Sequence[GradientRow]) -> bool:
+    return len({row.setting(key) for row in rows}) > 1
 
 
 def gradients_notes(document: Row) -> list[str]:
     """Return what has to be said under the table, a line each."""
-    rows = document["rows"]
-    seeds = len(rows[0]["seeds"])
-    shared = [f"{key} {rows[0][key]}" for key in IN_WORDS if not _varied(key, rows)]
+    table = GradientsDocument.read(document)
+    rows = table.rows
+    seeds = len(rows[0].seeds)
+    shared = [f"{key} {rows[0].setting(key)}" for key in IN_WORDS if not _varied(key, rows)]
     lines = [
         *([f"All nets: {', '.join(shared)}."] if shared else []),
         f"T: size of dE/dx at the stem's output over that at the last block's. n = {seeds} "
-        f"{'seed' if seeds == 1 else 'seeds'}, {document['images']} images of {document['data']['label']}, "
-        f"{document['precision']}, no training. 1e±3: the depth at which T passes 0.001 or 1000.",
+        f"{'seed' if seeds == 1 else 'seeds'}, {table.images} images of {table.data.label}, "
+        f"{table.precision}, no training. 1e±3: the depth at which T passes 0.001 or 1000.",
     ]
-    underflows = sum(row["underflows"] for row in rows)
+    underflows = sum(row.underflows for row in rows)
     if underflows:
         lines.append(f"underflow: an exact zero, below what float64 holds ({underflows} measurements).")
-    elif any(row["below_float32"] for row in rows):
+    elif any(row.below_float32 for row in rows):
         lines.append("* below what float32 holds: in training this gradient is an exact zero, an underflow.")
-    lines += sorted({row["predicted_by"] for row in rows if row["predicted"] is None})
+    lines += sorted({row.predicted_by for row in rows if row.predicted is None})
     return lines
 
 
-def _texts(row: Row) -> list[str]:
-    ratio = (
-        scientific(row["ratio"])
-        if row["ratio"] is not None
-        else "underflow"
-        if row["underflows"]
-        else NOTHING
-    )
+def _texts(row: GradientRow) -> list[str]:
+    ratio = scientific(row.ratio) if row.ratio is not None else "underflow" if row.underflows else NOTHING
     return [
-        ratio + ("*" if row["below_float32"] else ""),
-        _factor(row["factor"], row["interval"]),
-        NOTHING if row["predicted"] is None else f"{row['predicted']:.3f}",
-        row["verdict"],
-        str(row["depth_passed"] or NOTHING),
+        ratio + ("*" if row.below_float32 else ""),
+        _factor(row.factor, row.interval),
+        NOTHING if row.predicted is None else f"{row.predicted:.3f}",
+        row.verdict,
+        str(row.depth_passed or NOTHING),
     ]
 
 

@@ -12,7 +12,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
 
 from resexp.analysis.gradient_ratio import slope
 from resexp.config import Config
-from resexp.probes.gradient_profile import ProfileRow
+from resexp.records.schema import ProfileRow
 from resexp.records.summary import first_over_last
 from resexp.report.figures.gradient_grid import heat_figure, step_figure
 from resexp.report.figures.png import to_pixels
@@ -84,8 +84,8 @@ def closing() -> list[Summary]:
 
 def profile_scalars(row: ProfileRow) -> dict[str, float]:
     """Return the numbers that a row of profile.jsonl boils down to."""
-    outputs = row["outputs"]
-    scalars = {"gradient/underflow": outputs[0]["zeros"] / outputs[0]["count"]}
+    outputs = row.outputs
+    scalars = {"gradient/underflow": outputs[0].zeros / outputs[0].count}
     transport, steepness = first_over_last(outputs), slope(outputs)
     if transport is not None:
         scalars["gradient/first_over_last"] = transport
@@ -96,7 +96,7 @@ def profile_scalars(row: ProfileRow) -> dict[str, float]:
 
 def size_picture(row: ProfileRow, config: Config, data: str) -> Summary:
     """Return the picture of one row of profile.jsonl."""
-    title = f"{_title(config)}, step {row['step']:,}\n{data}"
+    title = f"{_title(config)}, step {row.step:,}\n{data}"
     return _picture("profile/size", step_figure(row, kind=config.model.kind, title=title))
 
 

@@ -6,9 +6,8 @@ and, when the disk is full, dies with a traceback.
 
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # pyright: ignore[reportAttributeAccessIssue]
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
@@ -16,8 +15,11 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import scalar
 
 from resexp.config import Config
+from resexp.records.files import disk_errors
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
-from resexp.records.run import read_lines
+from resexp.records.run import read_profile
+from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
+from resexp.report.figures.style import attempt_drawing
 from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
 
 VERSION = "brain.Event:2"
@@ -27,49 +29,68 @@ class TensorBoardWriter:
     """Draws the rows of one run into an event file of its folder.
 
     What an interrupted run drew at `purge_step` and later is hidden; what it recorded before is in the
-    pictures that are drawn from there on.
+    pictures that are drawn from there on. `say` is told of a picture that cannot be drawn.
     """
 
     def __init__(
-        self, folder: Path, config: Config, layers: Sequence[str], *, data: str, purge_step: int
+        self,
+        folder: Path,
+        config: Config,
+        layers: Sequence[str],
+        *,
+        data: str,
+        purge_step: int,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._config = config
+        self._say = say
         self._data = data
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
-        self._profile = [row for row in read_lines(folder / "profile.jsonl") if row["step"] < purge_step]
+        self._profile = [row for row in read_profile(folder / "profile.jsonl") if row.step < purge_step]
+        # TensorBoard would hide the numbers of a run killed that early, and not its texts.
+        if purge_step == 0:
+            _delete_events(folder)
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
             self._events.summaries(0, *opening(config, data))
 
-    def row(self, row: Mapping[str, Any]) -> None:
+    def row(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         """Draw a row of metrics.jsonl."""
         scalars: dict[str, float] = {}
         marks: list[Summary] = []
-        if row["kind"] == "step":
-            scalars |= {"Loss/train": row["loss"], "learning_rate": row["lr"]}
-            norms = row.get("gradient_norm", [])
+        if isinstance(row, StepRow):
+            scalars |= {"Loss/train": row.loss, "learning_rate": row.lr}
+            norms = row.gradient_norm
             scalars |= dict(zip(self._tags, norms, strict=False))
             if norms:
                 scalars["gradient/total"] = sum(norm**2 for norm in norms) ** 0.5
                 if norms[-2]:
                     scalars["gradient/weights_first_over_last"] = norms[0] / norms[-2]
-        elif row["kind"] == "evaluation":
-            for key, value in row.items():
-                name, _, quantity = key.rpartition("_")
-                if quantity in ("loss", "accuracy") and value is not None:
-                    scalars[f"{quantity.title()}/{'train_evaluated' if name == 'train' else name}"] = value
-            if row["step"] == self._config.optim.steps:
+        elif isinstance(row, EvaluationRow):
+            for images, quantity, value in row.scores():
+                name = "train_evaluated" if images == "train" else images
+                scalars[f"{quantity.title()}/{name}"] = value
+            if row.step == self._config.optim.steps:
                 marks = closing()
-        self._events.summaries(row["step"], *_drawn(scalars), *marks)
+        self._events.summaries(row.step, *_drawn(scalars), *marks)
 
-    def profile(self, row: Mapping[str, Any]) -> None:
-        """Draw a row of profile.jsonl."""
-        self._profile.append(dict(row))
-        pictures = [size_picture(self._profile[-1], self._config, self._data)]
+    def profile(self, row: ProfileRow | ProbeRow) -> None:
+        """Draw a row of profile.jsonl; of any probe but the gradient profile its numbers."""
+        if isinstance(row, ProbeRow):
+            numbers = {f"probe/{row.probe}/{key}": value for key, value in row.numbers().items()}
+            self._events.summaries(row.step, *_drawn(numbers))
+            return
+        self._profile.append(row)
+        makers = {"profile/size": lambda: size_picture(row, self._config, self._data)}
         # A tenth of a second each: the one of all steps is drawn when it is complete.
-        if row["step"] == self._config.optim.steps:
-            pictures.append(heat_picture(self._profile, self._config, self._data))
-        self._events.summaries(row["step"], *_drawn(profile_scalars(self._profile[-1])), *pictures)
+        if row.step == self._config.optim.steps:
+            makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
+        folder = self._events.path.parent
+        pictures = [
+            attempt_drawing(make, f"{folder}: TensorBoard's {tag} of step {row.step}", self._say)
+            for tag, make in makers.items()
+        ]
+        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *filter(None, pictures))
 
     def close(self) -> None:
         self._events.close()
@@ -77,6 +98,12 @@ class TensorBoardWriter:
 
 def _drawn(scalars: Mapping[str, float]) -> list[Summary]:
     return [scalar(tag, value) for tag, value in scalars.items()]
+
+
+def _delete_events(folder: Path) -> None:
+    for path in folder.glob("events.out.tfevents.*"):
+        with disk_errors(path):
+            path.unlink()
 
 
 class EventFile(AppendOnlyFile):

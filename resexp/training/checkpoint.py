@@ -23,8 +23,29 @@ class DamagedError(RunFolderError):
     """A checkpoint whose bytes are not those that were written."""
 
 
-def _digest_of(path: Path) -> Path:
+def digest_of(path: Path) -> Path:
+    """Return where the digest of a checkpoint stands."""
     return path.with_suffix(".sha256")
+
+
+def path_of(folder: Path, step: int, kind: str = "step") -> Path:
+    """Return where the checkpoint after `step` updates stands."""
+    return folder / f"{kind}-{step:0{DIGITS}d}.pt"
+
+
+def packed(state: Mapping[str, Any]) -> bytes:
+    """Return a checkpoint's bytes.
+
+    Not written to a file: when the disk is full torch.save leaves a part of it there, with a RuntimeError.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    return buffer.getvalue()
+
+
+def digest(content: bytes) -> bytes:
+    """Return what stands beside a checkpoint of these bytes."""
+    return f"{hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 def step_of(path: Path) -> int:
@@ -49,12 +70,8 @@ def save(folder: Path, state: Mapping[str, Any], kind: str = "step") -> Path:
         if not folder.exists():
             folder.mkdir()  # never its parents: a run folder that vanished must not come back in part
             sync_folder(folder.parent)
-    # Not to a file: when the disk is full torch.save leaves a part of it there, with a RuntimeError.
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    content = buffer.getvalue()
-    path = folder / f"{kind}-{state['step']:0{DIGITS}d}.pt"
-    write_atomic(_digest_of(path), f"{hashlib.sha256(content).hexdigest()}\n".encode())
+    content, path = packed(state), path_of(folder, state["step"], kind)
+    write_atomic(digest_of(path), digest(content))
     write_atomic(path, content)
     _prune(folder, path, kind)
     return path
@@ -66,7 +83,7 @@ def _prune(folder: Path, newest: Path, kind: str) -> None:
     Later ones are there when they were damaged and the run went back. What a kill left half written goes too.
     """
     kept = [path for path in saved(folder, kind) if path <= newest][-KEPT[kind] :]
-    keep = {file for path in kept for file in (path, _digest_of(path))}
+    keep = {file for path in kept for file in (path, digest_of(path))}
     with disk_errors(folder):
         for file in sorted([*folder.glob(f"{kind}-*"), *folder.glob(f".{kind}-*.tmp")]):
             if file not in keep:
@@ -77,8 +94,8 @@ def read(path: Path) -> dict[str, Any]:
     """Return a checkpoint, on the CPU. Raises DamagedError when its bytes are not those that were written."""
     with disk_errors(path):
         content = path.read_bytes()
-        digest = _digest_of(path).read_bytes() if _digest_of(path).exists() else b"missing"
-    if digest.strip() != hashlib.sha256(content).hexdigest().encode():
+        beside = digest_of(path).read_bytes() if digest_of(path).exists() else b"missing"
+    if beside.strip() != digest(content).strip():
         raise DamagedError(f"{path}: damaged, its SHA-256 is not the one beside it")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
@@ -120,7 +137,7 @@ def load_net(folder: str | PathLike[str]) -> Network:
     if state is None or state["step"] != run.config.optim.steps:
         raise RunFolderError(f"{folder}: the checkpoint of its last step is missing or damaged")
     config = run.config
-    num_classes = run.manifest["data"]["num_classes"]
+    num_classes = run.manifest.data.num_classes
     net = build(seed=config.seed, num_classes=num_classes, **config.model.model_dump())
     net.take(state.get("average", state["net"]))
     return net.eval()

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from resexp.config import Config
-from resexp.data.batches import Draw, draw, render
+from resexp.data.batches import PAD, Batch, Draw, draw, render
 from resexp.data.dataset import Dataset
+from resexp.kernels.operation import Operations
+from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
-from resexp.models.winograd import Winograd
 from resexp.seeds import derive
 from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
 from resexp.training.cuda_graph import CaptureError, GraphSteps
@@ -37,7 +38,7 @@ def prepare(execution: Execution) -> None:
 
 
 def _update(
-    train: Dataset,
+    rendering: Callable[[Draw], Batch],
     group: Group,
     forward: Callable[[Tensor], Tensor],
     weights: Sequence[Tensor],
@@ -50,10 +51,17 @@ def _update(
     No method of the engine: a recording would hold its engine and the engine the recording, and what both
     have on the device would stay there until Python next looks for cycles.
     """
-    readings = train_step(forward, weights, optimizer, render(train, group.slice(batch_spec)))
+    readings = train_step(forward, weights, optimizer, rendering(group.slice(batch_spec)))
     if ema:
         ema.follow()
     return readings
+
+
+def _rendered(kernels: Operations, train: Dataset, device: str, batch_spec: Draw) -> Batch:
+    """The batch of a draw by the kernels' own rendering, in the run's precision."""
+    assert kernels.render is not None
+    there, zeros = batch_spec.to(device), train.pad == "after"
+    return Batch(*kernels.render(train.images, train.labels, train.mean, train.std, there, PAD, zeros))
 
 
 class Engine:
@@ -103,7 +111,7 @@ class Engine:
 
     def _stepper(self, seed: int) -> Stepper:
         update = partial(
-            _update, self.train, self._group, self._forward, self.weights, self.optimizer, self._ema
+            _update, self._rendering(), self._group, self._forward, self.weights, self.optimizer, self._ema
         )
         inputs = StepInputs(
             draw=partial(
@@ -127,13 +135,19 @@ class Engine:
             device=self.execution.device,
         )
 
+    def _rendering(self) -> Callable[[Draw], Batch]:
+        """What makes a batch of a draw; no method of the engine, as `_update` says."""
+        if self._kernels is None or self._kernels.render is None:
+            return partial(render, self.train)
+        return partial(_rendered, self._kernels, self.train, self.execution.device)
+
     def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
         return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
     def _by_kernels(self, net: Network) -> Callable[[Tensor], Tensor]:
         """The net as the run's kernels carry it out."""
-        return net if self._kernels is None else Winograd(net, self._kernels)
+        return net if self._kernels is None else ByKernels(net, self._kernels)
 
     def _in_precision(self, net: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         """Convolutions and the head in the run's precision; parameters, their gradients and the loss float32.

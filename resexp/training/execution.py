@@ -5,6 +5,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from resexp.config import Config, RunSection
 from resexp.data.cache import cache_folder
 from resexp.errors import ResourceError, UsageError
-from resexp.kernels import Kernels, UnavailableError, load, source_digest
+from resexp.kernels import Operations, UnavailableError, load, source_digest, triton_digest
 from resexp.training.distributed.rank import Rank
 
 COMPILE_PAYS_FROM_IMAGES = 130_000
@@ -23,6 +24,8 @@ CPU cores with AMX (14 to 33 s cold). On a GPU it has not been measured, so `aut
 KERNELS_PAY_FROM_IMAGES = 20_000
 """Images in a run above which the 4 to 15 s of building the kernels come back: ResNet-20 saves a second in
 about 1,000. The same whether they are built already or not, so that the next run is the same run."""
+MEASURED_CAPABILITY = 9
+"""Of the GPUs on which the Triton kernels' plans were chosen (compute capability 9.0, Hopper)."""
 VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 SHAPES_IN_A_PROCESS = 256
 """Kinds of net before PyTorch would go on uncompiled without an error; it allows itself 8."""
@@ -46,7 +49,7 @@ class Execution(NamedTuple):
     sync_batch_norm: bool = False
     """whether batch norm takes its statistics over the batch of all devices"""
     kernels: str = "torch"
-    """whose convolutions and norms: torch, or winograd- and 12 digits of the digest of their source"""
+    """whose convolutions and norms: torch, or winograd- or triton- and 12 digits of their source's digest"""
 
     @property
     def compiled(self) -> bool:
@@ -139,26 +142,57 @@ def resolve(run: RunSection, *, num_images: int) -> Execution:
 
 def _kernels(run: RunSection, device: str, precision: str, mode: str, num_images: int) -> tuple[str, str]:
     """The name of the kernels, and the reason where they were not asked for by name."""
-    ours = f"winograd-{source_digest()}"
     if run.kernels == "torch":
         return "torch", ""
-    if (device, precision, mode) != ("cpu", "float32", "eager"):
-        if run.kernels == "winograd":
-            raise UsageError(
-                f"run.kernels is winograd, which is for float32 on a CPU, not compiled; here it would be "
-                f"{precision} on {device}, {mode}: use run.kernels auto, or change the others"
-            )
-        return "torch", "kernels torch: this program's own are for float32 on a CPU, not compiled"
-    if run.kernels == "auto" and num_images < KERNELS_PAY_FROM_IMAGES:
+    wanted = "triton" if device == "cuda" else "winograd"
+    if run.kernels == "auto":
+        if why := _why_not(wanted, device, precision, mode) or _why_not_unasked(wanted, num_images):
+            return "torch", f"kernels torch: {why}"
+        return kernels_name(wanted), f"kernels {wanted}: {PAYS[wanted]}"
+    if why := _why_not(run.kernels, device, precision, mode):
+        raise UsageError(
+            f"run.kernels is {run.kernels}, and {why}; here it would be {precision} on {device}, {mode}: "
+            "use run.kernels auto, or change the others"
+        )
+    if why := _why_absent(run.kernels):
+        raise ResourceError(
+            f"run.kernels is {run.kernels}, which cannot be had here: {why}; use auto or torch"
+        )
+    return kernels_name(run.kernels), ""
+
+
+PAYS = {
+    "winograd": "float32 on a CPU",
+    "triton": "in bfloat16 on an H200 its convolutions take a half to a fifth of cuDNN's time",
+}
+
+
+def kernels_name(kernels: str) -> str:
+    """The name under which a run remembers the kernels of this version of the program."""
+    return f"{kernels}-{triton_digest() if kernels == 'triton' else source_digest()}"
+
+
+def _why_not(kernels: str, device: str, precision: str, mode: str) -> str:
+    if kernels == "winograd" and (device, precision, mode) != ("cpu", "float32", "eager"):
+        return "this program's own are for float32 on a CPU, not compiled"
+    if kernels == "triton" and ((device, precision) != ("cuda", "bfloat16") or "compiled" in mode):
+        return "those in Triton are for bfloat16 on a GPU, not compiled"
+    return ""
+
+
+def _why_not_unasked(kernels: str, num_images: int) -> str:
+    if kernels == "winograd" and num_images < KERNELS_PAY_FROM_IMAGES:
         pays = f"building others pays from about {KERNELS_PAY_FROM_IMAGES:,}"
-        return "torch", f"kernels torch: {num_images:,} images planned, {pays}"
-    if why := why_no_kernels(kernels_folder()):
-        if run.kernels == "winograd":
-            raise ResourceError(
-                f"run.kernels is winograd, which cannot be had here: {why}; use auto or torch"
-            )
-        return "torch", f"kernels torch: {why}"
-    return ours, "" if run.kernels == "winograd" else "kernels winograd: float32 on a CPU"
+        return f"{num_images:,} images planned, {pays}"
+    if kernels == "triton" and torch.cuda.get_device_capability()[0] != MEASURED_CAPABILITY:
+        return "those in Triton have been measured on a Hopper card alone"
+    return _why_absent(kernels)
+
+
+def _why_absent(kernels: str) -> str:
+    if kernels == "winograd":
+        return why_no_kernels(kernels_folder()) or ""
+    return "" if find_spec("triton") else "Triton is not installed"
 
 
 @cache
@@ -175,21 +209,25 @@ def kernels_folder() -> Path:
     return cache_folder() / "kernels"
 
 
-def kernels_for(execution: Execution) -> Kernels | None:
+def kernels_for(execution: Execution) -> Operations | None:
     """Return the kernels that `execution` names, None for torch's.
 
     Raises ResourceError (exit 6) where they are others here, or not to be had.
     """
     if execution.kernels == "torch":
         return None
-    if execution.kernels != (ours := f"winograd-{source_digest()}"):
+    kind = execution.kernels.partition("-")[0]
+    if execution.kernels != (ours := kernels_name(kind)):
         raise ResourceError(
             f"the kernels are to be {execution.kernels}, and here is {ours}; bits would differ"
         )
-    try:
+    if why := _why_absent(kind):
+        raise ResourceError(f"the kernels are to be {ours}, which cannot be had here: {why}")
+    if kind == "winograd":
         return load(kernels_folder())
-    except UnavailableError as error:
-        raise ResourceError(f"the kernels are to be {ours}, which cannot be had here: {error}") from error
+    from resexp.kernels.triton_operations import TritonKernels  # Triton, 0.3 s that only a GPU pays
+
+    return TritonKernels()
 
 
 def _compiling_pays(device: str, precision: str, num_images: int) -> tuple[bool, str]:
@@ -279,8 +317,10 @@ def spread(execution: Execution, config: Config, here: Rank) -> Execution:
         threads = max(1, usable_cores() // here.local_size)
         execution = execution._replace(threads=threads)
         reasons.append(f"threads {threads} a device: the cores there are, shared")
-    if config.run.kernels == "winograd":
-        raise UsageError(f"run.kernels is winograd, which has not been measured on {size} devices; use auto")
+    if config.run.kernels not in ("auto", "torch"):
+        raise UsageError(
+            f"run.kernels is {config.run.kernels}, which has not been measured on {size} devices; use auto"
+        )
     if execution.kernels != "torch":
         execution = execution._replace(kernels="torch")
         reasons.append("kernels torch: no others have been measured on several devices")

@@ -2,19 +2,20 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resexp.config import Config
-from resexp.data.batches import render, sample, unaugmented
+from resexp.data.batches import epoch_steps, render, sample, unaugmented
 from resexp.data.splits import Splits
-from resexp.errors import Diverged, ResourceError
-from resexp.probes.gradient_profile import PROBES
+from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
+from resexp.probes import probe
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
 from resexp.records.run import Run
+from resexp.records.schema import FaultRow, RunResult
 from resexp.records.summary import summarize
 from resexp.signals import Stop
 from resexp.training import checkpoint
@@ -24,7 +25,7 @@ from resexp.training.engine import Engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.metrics import MetricsLogger
-from resexp.training.resume import begin, execution_of
+from resexp.training.resume import begin, execution_of, take_back
 from resexp.training.step import Readings
 from resexp.training.worker import TrainingTask
 
@@ -112,7 +113,7 @@ def run(
     stop: Stop | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Train in `folder`, whose lock the caller holds, from its newest checkpoint on, and return result.json.
 
     `execution` (default: resolved from this run alone) counts for a run that starts; one that goes on obeys
@@ -120,9 +121,14 @@ def run(
     checkpoint, when `stop` is set; RunFolderError (exit 4) when the data or the record is not what the run
     began with; ResourceError (exit 6) when memory runs out.
     """
+    had_begun = (folder / "manifest.json").exists()
     try:
         return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+    except (Diverged, Interrupted, Terminated):
+        raise
+    except Exception as error:
+        if not had_begun:
+            take_back(folder)
         if not out_of_memory(error):
             raise
         raise ResourceError(
@@ -139,14 +145,15 @@ def _run(
     stop: Stop,
     report: Callable[[Progress], None],
     say: Callable[[str], None],
-) -> dict[str, Any]:
+) -> RunResult:
+    epoch_steps(len(splits.train.labels), config.optim.batch_size)  # raises before anything is begun
     alone = execution is None and not (folder / "manifest.json").exists()
     few = splits.train.first(config.optim.batch_size)
     execution = execution_of(config, folder, execution, group.here)
     if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
         execution = tried
         say(f"execution: {execution.reason}")
-    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution))
+    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution).to_json())
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
@@ -154,7 +161,7 @@ def _run(
     group.broadcast(engine.state())
     with (
         group.end_workers(),
-        closing(MetricsLogger(folder, config, layers, state, data=splits.label)) as logger,
+        closing(MetricsLogger(folder, config, layers, state, data=splits.label, say=say)) as logger,
         JsonlWriter(folder / "timing.jsonl") as timing,
         stop.polling(),
     ):
@@ -167,7 +174,7 @@ def _run(
         profile=Run(folder).profile,
         steps=config.optim.steps,
     )
-    write_json(folder / "result.json", result)  # last of all: whoever sees it has the whole run
+    write_json(folder / "result.json", result.to_json())  # last of all: whoever sees it has the whole run
     if fault:
         raise Diverged(diverged(folder, fault))
     return result
@@ -186,7 +193,7 @@ class _Backlog:
         self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
         self._written = -math.inf
 
-    def take(self, start: int, began: float, readings: Readings) -> dict[str, Any] | None:
+    def take(self, start: int, began: float, readings: Readings) -> FaultRow | None:
         """Take the readings of the steps from `start` on, and write those taken before; see `settle`.
 
         began: when these steps were begun, in seconds of `time.perf_counter`.
@@ -196,7 +203,7 @@ class _Backlog:
         self._waiting = (start, began, coming)
         return fault
 
-    def settle(self) -> dict[str, Any] | None:
+    def settle(self) -> FaultRow | None:
         """Write what was taken and is not written. Returns the fault row, the last one, if there is one."""
         if self._waiting is None:
             return None
@@ -223,7 +230,7 @@ def _train(
     timing: JsonlWriter,
     stop: Stop,
     report: Callable[[Progress], None],
-) -> dict[str, Any] | None:
+) -> FaultRow | None:
     """Make the steps that are left. Returns the fault at which they ended, None at the last one."""
     steps, backlog = config.optim.steps, _Backlog(config, logger, timing, report)
     clock = CheckpointClock(config.record.checkpoint_minutes)
@@ -282,14 +289,14 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, PROBES[name](engine.copy_of_net(), batch))
+            logger.probe(engine.step, name, probe(name)(engine.copy_of_net(), batch))
     return scores
 
 
-def diverged(folder: Path, fault: Mapping[str, Any]) -> str:
+def diverged(folder: Path, fault: FaultRow) -> str:
     """Return the line that tells of a fault row."""
-    where = f", first in {fault['layer']}" if fault["layer"] else ""
+    where = f", first in {fault.layer}" if fault.layer else ""
     return (
-        f"{folder}: diverged at step {fault['step']}, learning rate {fault['lr']:g}: "
-        f"{fault['what']}{where}; all records before it are kept. A smaller optim.lr may help"
+        f"{folder}: diverged at step {fault.step}, learning rate {fault.lr:g}: "
+        f"{fault.what}{where}; all records before it are kept. A smaller optim.lr may help"
     )

@@ -33,6 +33,21 @@ def learning_rate(optim: OptimSection, step: int) -> float:
     return optim.lr * SCHEDULES[optim.schedule.name](optim.schedule, step, optim.steps)
 
 
+def falls_short(optim: OptimSection) -> str | None:
+    """Return a sentence where no step is made at the full rate, since the schedule never gets there."""
+    schedule, steps = optim.schedule, optim.steps
+    milestones = schedule.milestones if isinstance(schedule, MultistepSchedule) else ()
+    # Between these a rate only rises or only falls.
+    ends = (0, schedule.warmup_steps - 1, schedule.warmup_steps, *milestones, steps - 1)
+    peak = max(learning_rate(optim, step) for step in ends if 0 <= step < steps)
+    if peak >= optim.lr:
+        return None
+    why = f"its warm-up of {schedule.warmup_steps:,} steps is as long as the run ({steps:,}) or longer"
+    if schedule.warmup_steps < steps:
+        why = f"a milestone lies within its warm-up of {schedule.warmup_steps:,} steps"
+    return f"warning: optim.lr {optim.lr:g} is never reached, the rate is {peak:g} at most: {why}"
+
+
 SCHEDULES: dict[str, Callable[[Schedule, int, int], float]] = {
     "multistep": _multistep,
     "cosine": _smooth(lambda done: (1 + math.cos(math.pi * done)) / 2),

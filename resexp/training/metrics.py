@@ -1,7 +1,7 @@
 """Metrics logging: what is recorded of each step, whatever the spans and interruptions."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,8 @@ import numpy as np
 
 from resexp.config import Config
 from resexp.records.jsonl import EMPTY, JsonlWriter
-from resexp.records.run import read_lines
+from resexp.records.run import read_metrics, read_probed
+from resexp.records.schema import GRADIENT_PROFILE, EvaluationRow, FaultRow, StepRow, probe_row
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.evaluation import Scores
 from resexp.training.lr_schedule import learning_rate
@@ -22,7 +23,8 @@ class MetricsLogger:
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
     digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
-    on validation images with its step. `data` is what TensorBoard calls the images.
+    on validation images with its step. `data` is what TensorBoard calls the images, `say` is told of what it
+    cannot draw.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class MetricsLogger:
         state: Mapping[str, Any] | None,
         *,
         data: str,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.config = config
         self.layers = layers
@@ -48,7 +51,7 @@ class MetricsLogger:
                 for name in ("metrics", "profile")
             )
             self._tensorboard = TensorBoardWriter(
-                folder, config, layers, data=data, purge_step=len(self.losses)
+                folder, config, layers, data=data, purge_step=len(self.losses), say=say
             )
             opened.callback(self._tensorboard.close)
             self._files = opened.pop_all()
@@ -56,14 +59,14 @@ class MetricsLogger:
 
     def _draw_again(self, step: int) -> None:
         """Draw what was measured at `step` before its checkpoint: purged with what came after."""
-        for row in read_lines(self._metrics.path):
-            if row["step"] >= step:
+        for row in read_metrics(self._metrics.path):
+            if row.step >= step:
                 self._tensorboard.row(row)
-        for row in read_lines(self._profile.path):
-            if row["step"] >= step:
+        for row in read_probed(self._profile.path):
+            if row.step >= step:
                 self._tensorboard.profile(row)
 
-    def steps(self, start: int, readings: Readings) -> dict[str, Any] | None:
+    def steps(self, start: int, readings: Readings) -> FaultRow | None:
         """Record the steps from `start` on. Returns the fault row, recorded last, if one is not finite."""
         loss = readings.loss.cpu().double().numpy()
         norms = readings.gradient_norm.cpu().numpy()
@@ -81,39 +84,43 @@ class MetricsLogger:
         self._high = np.maximum(self._high, norms) if len(self._high) else norms
         if step % self.config.record.every and step != self.config.optim.steps - 1:
             return
-        row = {"kind": "step", "step": step, "loss": loss, "lr": learning_rate(self.config.optim, step)}
+        norms_of_layers = {}
         if self.config.record.gradient_norm:
-            row["gradient_norm"] = norms.tolist()
-            row["gradient_norm_min"] = self._low.tolist()
-            row["gradient_norm_max"] = self._high.tolist()
-        self._write(row)
+            norms_of_layers = {
+                "gradient_norm": norms.tolist(),
+                "gradient_norm_min": self._low.tolist(),
+                "gradient_norm_max": self._high.tolist(),
+            }
+        lr = learning_rate(self.config.optim, step)
+        self._write(StepRow(kind="step", step=step, loss=loss, lr=lr, **norms_of_layers))
         self._low = self._high = np.array([])
 
-    def fault(self, step: int, what: str, layer: str | None) -> dict[str, Any]:
+    def fault(self, step: int, what: str, layer: str | None) -> FaultRow:
         """Record, as the last row, that something stopped being finite."""
         lr = learning_rate(self.config.optim, min(step, self.config.optim.steps - 1))
-        row = {"kind": "fault", "step": step, "lr": lr, "layer": layer, "what": what}
+        row = FaultRow(kind="fault", step=step, lr=lr, layer=layer, what=what)
         self._write(row)
         return row
 
     def evaluation(self, step: int, scores: Mapping[str, Scores]) -> None:
         """Record scores by the name of their images: train, validation, test."""
-        row: dict[str, Any] = {"kind": "evaluation", "step": step}
+        known: dict[str, Any] = {}
         for name, score in scores.items():
-            row[f"{name}_loss"] = score.loss if math.isfinite(score.loss) else None
-            row[f"{name}_accuracy"] = score.accuracy
-        self._write(row)
+            known[f"{name}_loss"] = score.loss if math.isfinite(score.loss) else None
+            known[f"{name}_accuracy"] = score.accuracy
+        self._write(EvaluationRow(kind="evaluation", step=step, **known))
         if "validation" in scores and scores["validation"].accuracy > self._best:
             self.best_step, self._best = step, scores["validation"].accuracy
 
-    def probe(self, step: int, row: Mapping[str, Any]) -> None:
-        """Record one reading of the gradient profile."""
-        row = {"step": step, **row}
-        self._profile.row(row)
+    def probe(self, step: int, name: str, measured: Mapping[str, Any]) -> None:
+        """Record what a probe measured. A row that names no probe is the gradient profile's."""
+        named = {} if name == GRADIENT_PROFILE else {"probe": name}
+        row = probe_row({"step": step, **named, **measured})
+        self._profile.row(row.to_json())
         self._tensorboard.profile(row)
 
-    def _write(self, row: Mapping[str, Any]) -> None:
-        self._metrics.row(row)
+    def _write(self, row: StepRow | EvaluationRow | FaultRow) -> None:
+        self._metrics.row(row.to_json())
         self._tensorboard.row(row)
 
     def state(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from resexp.data.splits import Splits
 from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.run import Run
+from resexp.records.schema import Images, Manifest, RecordedExecution, Versions
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
@@ -51,15 +53,15 @@ def execution_of(config: Config, folder: Path, planned: Execution | None, here: 
 
 def recorded_execution(run: Run) -> Execution:
     """Return how a run is executed, by its manifest."""
-    recorded = run.manifest["execution"]
-    return Execution(**{key: recorded[key] for key in Execution._fields if key in recorded})
+    return Execution(**run.manifest.execution.model_dump(include=set(Execution._fields)))
 
 
 def require_same_versions(run: Run) -> None:
     """Raise ResourceError (exit 6) where other versions began the run: bits would differ."""
-    if run.manifest["versions"] != versions():
+    began_with = run.manifest.versions.to_json()
+    if began_with != versions():
         raise ResourceError(
-            f"{run.folder}: began with {_named(run.manifest['versions'])}, here is {_named(versions())}; "
+            f"{run.folder}: began with {_named(began_with)}, here is {_named(versions())}; "
             "bits would differ: install those, or start a new run"
         )
 
@@ -79,16 +81,16 @@ def begin(
     if not (folder / "manifest.json").exists():
         ensure(folder)
         write_atomic(folder / "config.yaml", write(config).encode())
-        write_json(folder / "manifest.json", _manifest(config, splits, engine, layers))
+        write_json(folder / "manifest.json", _manifest(config, splits, engine, layers).to_json())
         return None
     run = Run(folder)
-    began_with = run.manifest["data"]["fingerprint"]
+    began_with = run.manifest.data.fingerprint
     if began_with != splits.fingerprint:
         raise RunFolderError(
             f"{folder}: the images have changed since this run began (fingerprint {began_with[:12]}, "
             f"now {splits.fingerprint[:12]}); restore them, or start a new run with another --name"
         )
-    began_on = run.manifest.get("machine")
+    began_on = run.manifest.machine
     if began_on != machine(engine.execution):
         say(f"{folder}: began on another machine ({began_on}); bits may differ from here on")
     state, damaged = checkpoint.newest(folder / "checkpoints")
@@ -102,6 +104,21 @@ def begin(
         raise RunFolderError(f"{folder}/checkpoints: of another net ({error})") from error
     say(f"{folder}: goes on from step {engine.step}")
     return state["journal"]
+
+
+def take_back(folder: Path) -> None:
+    """Remove what `begin` wrote of a run that could not make a step, so that a mended one may begin there.
+
+    Where a step was recorded or a checkpoint saved, nothing is removed.
+    """
+    metrics = folder / "metrics.jsonl"
+    with suppress(OSError):
+        if checkpoint.saved(folder / "checkpoints") or (metrics.exists() and metrics.stat().st_size):
+            return
+        for path in [*folder.glob("*.jsonl"), *folder.glob("events.out.tfevents.*")]:
+            path.unlink()
+        for name in ("config.yaml", "manifest.json"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def versions() -> dict[str, str]:
@@ -123,29 +140,31 @@ def _named(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
-def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "kind": "run",
-        "config_digest": config.digest(),
-        "data": {
-            "name": splits.name,
-            "label": splits.label,
-            "fingerprint": splits.fingerprint,
-            "num_train": len(splits.train.labels),
-            "num_validation": 0 if splits.validation is None else len(splits.validation.labels),
-            "num_test": len(splits.test.labels),
-            "num_classes": splits.train.num_classes,
-            "classes": list(splits.train.classes),
-        },
-        "execution": engine.execution._asdict(),
-        "versions": versions(),
-        "python": platform.python_version(),
-        "commit": _commit(),
-        "machine": machine(engine.execution),
-        "layers": list(layers),
-        "parameters": sum(parameter.numel() for parameter in engine.net.parameters()),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> Manifest:
+    return Manifest(
+        kind="run",
+        config_digest=config.digest(),
+        data=Images(
+            name=splits.name,
+            label=splits.label,
+            fingerprint=splits.fingerprint,
+            num_train=len(splits.train.labels),
+            num_validation=0 if splits.validation is None else len(splits.validation.labels),
+            num_test=len(splits.test.labels),
+            num_classes=splits.train.num_classes,
+            classes=list(splits.train.classes),
+            num_test_in_train=splits.num_test_in_train,
+            notes=list(splits.notes),
+        ),
+        execution=RecordedExecution(**engine.execution._asdict()),
+        versions=Versions(**versions()),
+        python=platform.python_version(),
+        commit=_commit(),
+        machine=machine(engine.execution),
+        layers=list(layers),
+        parameters=sum(parameter.numel() for parameter in engine.net.parameters()),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _commit() -> str | None:

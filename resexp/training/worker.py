@@ -1,5 +1,6 @@
 """The worker, every rank but the first: train along, and write nothing."""
 
+import json
 from typing import NamedTuple
 
 from resexp.config import Config
@@ -21,6 +22,18 @@ class TrainingTask(NamedTuple):
     fingerprint: str
     execution: Execution
 
+    def to_json(self) -> str:
+        """Return it as JSON: between ranks nothing travels that a stranger could make an object of."""
+        return json.dumps(
+            {**self._asdict(), "config": self.config.tree(), "execution": self.execution._asdict()}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainingTask":
+        found = json.loads(text)
+        config = Config.model_validate_json(json.dumps(found.pop("config")))
+        return cls(config=config, execution=Execution(**found.pop("execution")), **found)
+
 
 def follow(here: Rank) -> int:
     """Train along with rank 0, as it says, until it says how to end; return the exit code.
@@ -28,7 +41,7 @@ def follow(here: Rank) -> int:
     Raises DataError (exit 3) where the images are not those that rank 0 has.
     """
     with joined(here) as group, stop_on_signals() as stop:
-        task: TrainingTask = group.broadcast()
+        task = TrainingTask.from_json(group.broadcast())
         section = task.config.data.model_copy(update={"name": task.data_name})
         splits = load(section)
         if splits.fingerprint != task.fingerprint:

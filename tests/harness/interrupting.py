@@ -3,12 +3,12 @@
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from resexp.config import Config
 from resexp.data.splits import Splits
 from resexp.errors import Interrupted
 from resexp.records.lock import locked
+from resexp.records.schema import RunResult
 from resexp.signals import Stop
 from resexp.training.loop import Progress, run
 
@@ -37,7 +37,7 @@ def train(
     questions: int = NEVER,
     until: int = NEVER,
     say: Callable[[str], None] = lambda _: None,
-) -> dict[str, Any] | None:
+) -> RunResult | None:
     """Train until so many questions have been asked, or a span ends at a step; None if stopped."""
     stop = StopAfter(questions)
 

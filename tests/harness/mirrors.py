@@ -90,6 +90,10 @@ class Answers(BaseHTTPRequestHandler):
         if way == "wrong":
             content = b"x" * len(ARCHIVE)
         self.send_response(200)
+        if way == "endless":
+            self.end_headers()
+            while True:
+                self.wfile.write(content)
         self.send_header("Content-Length", str(len(ARCHIVE)))
         self.end_headers()
         if way == "stall":

@@ -104,10 +104,10 @@ def planted_sync() -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as folder:
             result = run(made, Path(folder), splits, say=said.append)
-            recorded = Run(Path(folder)).manifest["execution"]
+            recorded = Run(Path(folder)).manifest.execution.to_json()
     finally:
         engine.train_step = train_step
-    return {"status": result["status"], "said": said, **recorded}
+    return {"status": result.status, "said": said, **recorded}
 
 
 def planted_out_of_memory() -> dict[str, Any]:
@@ -123,7 +123,7 @@ def planted_out_of_memory() -> dict[str, Any]:
                 lines.append(str(error).replace(folder, "FOLDER"))
     questions.leave_while_capturing(-1)
     with tempfile.TemporaryDirectory() as folder:
-        after = run(made, Path(folder), splits)["status"]
+        after = run(made, Path(folder), splits).status
     return {"lines": lines, "after": after}
 
 

@@ -35,6 +35,15 @@ def error_panel(
     return figure
 
 
+def number_panel(lines: Sequence[Line], colours: Mapping[str, str], ylabel: str) -> Figure:
+    """Draw a number that a probe measured over the steps."""
+    figure, axes = panel()
+    for line in lines:
+        draw_line(axes, line, colours[line.arm], marker=_marker(line.arm, colours))
+    _finish(figure, axes, "step", ylabel)
+    return figure
+
+
 def depth_panel(
     lines: Sequence[Line],
     seeds: Mapping[str, Sequence[tuple[float, float]]],

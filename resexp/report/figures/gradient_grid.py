@@ -16,6 +16,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resexp.records.jsonl import Row
+from resexp.records.schema import GradientRow, GradientsDocument, OutputRow, ProfileRow
 from resexp.report.figures.gradient_curves import MIN_DECADES, heat_panel
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress
 from resexp.report.formatting import power
@@ -50,8 +51,8 @@ def grid_figure(document: Row) -> Figure:
 
     Line: mean of log10 over the seeds. Band: their range. Dashed: what theory predicts.
     """
-    rows = document["rows"]
-    depths = sorted({row["depth"] for row in rows})
+    rows = GradientsDocument.read(document).rows
+    depths = sorted({row.depth for row in rows})
     settings = list(dict.fromkeys(_setting(row) for row in rows))
     figure = Figure(figsize=(1.2 + 2.7 * len(depths), 0.7 + 2.2 * len(settings)), layout="constrained")
     panels = figure.subplots(len(settings), len(depths), squeeze=False, sharey="row")
@@ -60,12 +61,12 @@ def grid_figure(document: Row) -> Figure:
         for axes, depth in zip(line, depths, strict=True):
             dress(axes)
             for row in nets:
-                if row["depth"] == depth:
-                    _draw(axes, _points(row), row["kind"])
+                if row.depth == depth:
+                    _draw(axes, _points(row), row.kind)
                     _draw_prediction(axes, row)
             axes.axhline(0, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        predicted = [point["predicted"] for row in nets for point in row["profile"]]
+        predicted = [point.predicted for row in nets for point in row.profile]
         _decades(line[0], [point for row in nets for point in _points(row)], predicted)
         line[0].set_ylabel(_words(nets[0], rows))
     for axes, depth in zip(panels[0], depths, strict=True):
@@ -80,13 +81,13 @@ def grid_figure(document: Row) -> Figure:
     return figure
 
 
-def step_figure(row: Row, *, kind: str, title: str) -> Figure:
+def step_figure(row: ProfileRow, *, kind: str, title: str) -> Figure:
     """Draw one row of profile.jsonl: the size of dE/dx at every output; in a residual net its two ways.
 
     Its margins are fixed, so that nothing jumps from step to step, and it is drawn in half the time.
     """
-    outputs = row["outputs"]
-    split = [output for output in outputs if output["shortcut_share"] is not None]
+    outputs = row.outputs
+    split = [output for output in outputs if output.shortcut_share is not None]
     height = 4.6 if split else 2.8
     figure = Figure(figsize=(4.0, height))
     figure.subplots_adjust(left=0.19, right=0.98, bottom=0.5 / height, top=1 - 0.44 / height, hspace=0.08)
@@ -101,9 +102,12 @@ def step_figure(row: Row, *, kind: str, title: str) -> Figure:
     for axes in lower:
         dress(axes)
         axes.axhline(0, color=SOFT, linewidth=0.9)
-        layers = [output["layer"] for output in split]
-        for way, colour in (("shortcut", KIND_COLOURS["residual"]), ("branch", OTHER_COLOURS[3])):
-            shares = [output[f"{way}_share"] for output in split]
+        layers = [output.layer for output in split]
+        ways = {
+            "shortcut": ([output.shortcut_share for output in split], KIND_COLOURS["residual"]),
+            "branch": ([output.branch_share for output in split], OTHER_COLOURS[3]),
+        }
+        for way, (shares, colour) in ways.items():
             axes.plot(layers, shares, color=colour, linewidth=1.6, label=way)
         axes.set_ylabel("share of the\nblock's gradient")
         axes.legend(frameon=False, fontsize=FONT_SIZE, labelcolor=INK, ncols=2, loc="best")
@@ -113,32 +117,32 @@ def step_figure(row: Row, *, kind: str, title: str) -> Figure:
     return figure
 
 
-def _setting(row: Row) -> tuple[Any, ...]:
+def _setting(row: GradientRow) -> tuple[Any, ...]:
     """Everything about a net but its kind and depth."""
-    return tuple(row[key] for key in (*SHOWN, *SHOWN_IF_VARIED))
+    return tuple(row.setting(key) for key in (*SHOWN, *SHOWN_IF_VARIED))
 
 
-def _words(row: Row, rows: Sequence[Row]) -> str:
-    norm = "no norm" if row["norm"] == "none" else f"{row['norm']} norm"
-    varied = [key for key in SHOWN_IF_VARIED if len({other[key] for other in rows}) > 1]
-    extra = [f"\n{key.replace('_', ' ')} {row[key]}" for key in varied]
-    return f"{norm}, {row['init']} init\n{row['activation']}" + "".join(extra)
+def _words(row: GradientRow, rows: Sequence[GradientRow]) -> str:
+    norm = "no norm" if row.norm == "none" else f"{row.norm} norm"
+    varied = [key for key in SHOWN_IF_VARIED if len({other.setting(key) for other in rows}) > 1]
+    extra = [f"\n{key.replace('_', ' ')} {row.setting(key)}" for key in varied]
+    return f"{norm}, {row.setting('init')} init\n{row.setting('activation')}" + "".join(extra)
 
 
-def _points(row: Row) -> list[Point]:
+def _points(row: GradientRow) -> list[Point]:
     points = []
-    for point in row["profile"]:
-        known = point["log10"] is not None
-        sizes = (point["log10"], point["log10_low"], point["log10_high"]) if known else None
-        points.append(Point(point["layer"], sizes, point["underflows"]))
+    for point in row.profile:
+        middle, low, high = point.log10, point.log10_low, point.log10_high
+        sizes = None if middle is None or low is None or high is None else (middle, low, high)
+        points.append(Point(point.layer, sizes, point.underflows))
     return points
 
 
-def _point(output: Row, last: Row) -> Point:
+def _point(output: OutputRow, last: OutputRow) -> Point:
     """One output of one net: an exact zero underflowed, what is not finite (a diverged net) is left out."""
-    size, whole = output["norm"], last["norm"]
+    size, whole = output.norm, last.norm
     log = math.log10(size / whole) if size and whole else None
-    return Point(output["layer"], None if log is None else (log, log, log), int(size == 0))
+    return Point(output.layer, None if log is None else (log, log, log), int(size == 0))
 
 
 def _draw(axes: Axes, points: Sequence[Point], kind: str) -> None:
@@ -154,8 +158,8 @@ def _draw(axes: Axes, points: Sequence[Point], kind: str) -> None:
     axes.plot(gone, [0.02] * len(gone), "v", color=colour, markersize=4, transform=axes.get_xaxis_transform())
 
 
-def _draw_prediction(axes: Axes, row: Row) -> None:
-    known = [(p["layer"], p["predicted"]) for p in row["profile"] if p["predicted"] is not None]
+def _draw_prediction(axes: Axes, row: GradientRow) -> None:
+    known = [(p.layer, p.predicted) for p in row.profile if p.predicted is not None]
     if known:
         axes.plot(*zip(*known, strict=True), color=INK, linewidth=1.0, linestyle=(0, (3, 2)))
 
@@ -171,37 +175,37 @@ def _decades(axes: Axes, points: Sequence[Point], predicted: Sequence[float | No
     axes.yaxis.set_major_formatter(lambda y, _: power(10.0**y))
 
 
-def _handles(rows: Sequence[Row]) -> list[Line2D | Patch]:
-    kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    num_seeds = max(len(row["seeds"]) for row in rows)
+def _handles(rows: Sequence[GradientRow]) -> list[Line2D | Patch]:
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    num_seeds = max(len(row.seeds) for row in rows)
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=KIND_COLOURS[kind], marker=KIND_MARKERS[kind], markersize=3.5, label=kind)
         for kind in kinds
     ]
     if num_seeds > 1:
         handles.append(Patch(color=SOFT, alpha=0.25, linewidth=0, label=f"range of {num_seeds} seeds"))
-    if any(point["predicted"] is not None for row in rows for point in row["profile"]):
+    if any(point.predicted is not None for row in rows for point in row.profile):
         handles.append(Line2D([], [], color=INK, linewidth=1.0, linestyle=(0, (3, 2)), label="predicted"))
-    if any(point["underflows"] for row in rows for point in row["profile"]):
+    if any(point.underflows for row in rows for point in row.profile):
         handles.append(Line2D([], [], color=SOFT, marker="v", markersize=4, linestyle="", label="underflow"))
     return handles
 
 
-def heat_figure(rows: Sequence[Row], *, title: str) -> Figure:
+def heat_figure(rows: Sequence[ProfileRow], *, title: str) -> Figure:
     """Draw rows of profile.jsonl, one column a probed step; the colours' range is the same for all runs.
 
     What lies beyond the range has the colour of its end; black is left to underflow.
     """
-    layers = np.array([float(output["layer"]) for output in rows[0]["outputs"]])
+    layers = np.array([float(output.layer) for output in rows[0].outputs])
     decades = np.full((len(layers), len(rows)), np.nan)
     for column, row in enumerate(rows):
-        for line, output in enumerate(row["outputs"]):
-            point = _point(output, row["outputs"][-1])
+        for line, output in enumerate(row.outputs):
+            point = _point(output, row.outputs[-1])
             if point.sizes is not None:
                 decades[line, column] = max(point.sizes[0], -HEAT_DECADES)
             elif point.underflows:
                 decades[line, column] = -np.inf
-    figure = heat_panel(layers, [row["step"] for row in rows], decades, limit=HEAT_DECADES)
+    figure = heat_panel(layers, [row.step for row in rows], decades, limit=HEAT_DECADES)
     figure.set_size_inches(4.0, 3.4)
     figure.axes[0].set_title(title, loc="left", fontsize=FONT_SIZE, color=INK)
     figure.axes[1].set_title(

@@ -7,11 +7,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from resexp.report.figures.style import as_written
+
 
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """Return the figure as a PNG on white, with nothing in it that changes from day to day."""
     buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    with as_written(figure):
+        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -20,5 +23,6 @@ def to_pixels(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
     figure.set_dpi(dpi)
     figure.set_facecolor("white")
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with as_written(figure):
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

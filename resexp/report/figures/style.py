@@ -3,10 +3,20 @@
 Figures are made with matplotlib's objects alone, without pyplot: nothing global, nothing to close.
 """
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from resexp.config.yaml_nodes import one_line
+
+Drawn = TypeVar("Drawn")
 
 PLAIN_COLOUR = "#d55e00"
 RESIDUAL_COLOUR = "#0072b2"
@@ -63,3 +73,38 @@ def colour_of(name: str, names: Sequence[str]) -> str:
     """Return the colour of one of `names`: plain and residual have their own, the others follow in order."""
     others = [other for other in names if other not in KIND_COLOURS]
     return KIND_COLOURS.get(name) or OTHER_COLOURS[others.index(name) % len(OTHER_COLOURS)]
+
+
+@contextmanager
+def as_written(figure: Figure) -> Iterator[None]:
+    """Draw in here what names say, letter for letter: a $ begins no formula, and nothing commands anything.
+
+    The numbers of an axis are matplotlib's own, formulas among them, and stay. A letter that no font has
+    becomes a box, without a warning.
+    """
+    for text in _texts(figure):
+        text.set_parse_math(False)
+        text.set_text("\n".join(one_line(line, limit=1000) for line in text.get_text().split("\n")))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        yield
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    for child in artist.get_children():
+        if isinstance(child, Axis):
+            yield child.label
+        else:
+            yield from [child] if isinstance(child, Text) else _texts(child)
+
+
+def attempt_drawing(draw: Callable[[], Drawn], what: str, say: Callable[[str], None]) -> Drawn | None:
+    """Return what `draw` returns, or None where it cannot: that costs a line and the picture, never a run."""
+    try:
+        return draw()
+    except Exception as error:
+        why = str(error).partition("\n")[0]
+        say(
+            one_line(f"{what} could not be drawn, all else goes on: {type(error).__name__}: {why}", limit=500)
+        )
+        return None

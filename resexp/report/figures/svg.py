@@ -13,7 +13,15 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
-from resexp.report.figures.style import INK, LINE, OTHER_COLOURS, PLAIN_COLOUR, RESIDUAL_COLOUR, SOFT
+from resexp.report.figures.style import (
+    INK,
+    LINE,
+    OTHER_COLOURS,
+    PLAIN_COLOUR,
+    RESIDUAL_COLOUR,
+    SOFT,
+    as_written,
+)
 
 THEME = {
     INK: "currentColor",
@@ -55,7 +63,7 @@ def _drawn(figure: Figure) -> bytes:
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set(facecolor="none", edgecolor="none")
-    with matplotlib.rc_context(SVG_SETTINGS):
+    with matplotlib.rc_context(SVG_SETTINGS), as_written(figure):
         # As savefig does it, which draws everything once more for the layout alone.
         if (layout := figure.get_layout_engine()) is not None:
             layout.execute(figure)

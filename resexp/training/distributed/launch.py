@@ -1,11 +1,18 @@
-"""Launching ranks: torchrun's agent starts them, waits for them, ends them."""
+"""Launching ranks: torchrun's agent starts them, waits for them, ends them.
+
+They meet in a file that this user alone can read, and talk over the loopback interface: no port of theirs can
+be reached from another machine.
+"""
 
 import logging
 import os
 import signal
+import socket
 import sys
+import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
@@ -13,6 +20,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from resexp.errors import Exit, ResourceError
 from resexp.signals import exit_code, heeded
+from resexp.training.distributed.rank import STORE
 
 SAVING_SECONDS = 600
 """For the ranks to finish what they are at and save, after one signal; a second one does not wait."""
@@ -29,16 +37,34 @@ def launch(devices: int, arguments: Sequence[str]) -> int:
     logger.propagate = False
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost rank is one line, and no C++ stack
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SAVING_SECONDS))
-    os.environ.setdefault("TORCHELASTIC_SIGNALS_TO_HANDLE", ",".join(number.name for number in heeded()))
+    with tempfile.TemporaryDirectory(prefix="resexp-") as private:  # 0700
+        os.environ |= _meeting_in(Path(private))
+        return _agent(devices, arguments, Path(private))
+
+
+def _meeting_in(folder: Path) -> dict[str, str]:
+    """What the ranks' environment says of where they meet and over what they talk."""
+    loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+    return {
+        STORE: str(folder / "ranks"),
+        "GLOO_SOCKET_IFNAME": loopback,
+        "NCCL_SOCKET_IFNAME": loopback,
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",  # the agent would offer the ranks a store of its own
+    }
+
+
+def _agent(devices: int, arguments: Sequence[str], private: Path) -> int:
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
         nproc_per_node=devices,
         run_id=str(uuid.uuid4()),
         rdzv_backend="c10d",
-        rdzv_endpoint="localhost:0",
+        rdzv_endpoint=str(private / "agent"),
+        rdzv_configs={"store_type": "file"},
         local_addr="localhost",
         max_restarts=0,
+        signals_to_handle=",".join(number.name for number in heeded()),
     )
     try:
         elastic_launch(config, sys.executable)("-m", "resexp", *arguments)

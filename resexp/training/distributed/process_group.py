@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed import Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage]
 
 from resexp.data.batches import Draw
 from resexp.errors import Exit, Interrupted, ResourceError, Terminated
 from resexp.signals import Stop, heeded
-from resexp.training.distributed.rank import Rank
+from resexp.training.distributed.rank import STORE, Rank
 from resexp.training.step import Readings
 
 CPU = torch.device("cpu")
@@ -69,16 +69,24 @@ class Group:
             buffer.copy_(buffers[name])
 
     def broadcast(self, value: Any = None) -> Any:
-        """Return rank 0's value on every rank; there its tensors lie on the CPU."""
+        """Return rank 0's value on every rank: tensors, which lie on the CPU there, and plain values.
+
+        What comes from the wire can be nothing else: whoever sends it, it is not unpickled into objects.
+        """
         if self.here.size == 1:
             return value
         parcel = io.BytesIO()
-        torch.save(value, parcel)
-        box = [parcel.getvalue()]
-        distributed.broadcast_object_list(box, src=0, device=CPU)
+        if self.here.rank == 0:
+            torch.save(value, parcel)
+        content = torch.frombuffer(bytearray(parcel.getvalue() or b"-"), dtype=torch.uint8)
+        length = torch.tensor(len(content))
+        distributed.broadcast(length, src=0)
+        if self.here.rank != 0:
+            content = torch.empty(int(length), dtype=torch.uint8)
+        distributed.broadcast(content, src=0)
         if self.here.rank == 0:
             return value
-        return torch.load(io.BytesIO(box[0]), map_location=CPU, weights_only=False)  # from our own rank 0
+        return torch.load(io.BytesIO(content.numpy().tobytes()), map_location=CPU, weights_only=True)
 
     def mean(self, readings: Readings) -> Readings:
         """Return the readings of the whole batch from those of the slices: gradients are means already.
@@ -184,11 +192,22 @@ def _join(here: Rank) -> tuple[Store, Group]:
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.set_device(here.local_rank % torch.cuda.device_count())
-    store, rank, size = next(rendezvous("env://", timeout=TIMEOUT))
+    store = _meet(here)
     distributed.init_process_group(
-        "cpu:gloo,cuda:nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=TIMEOUT
+        "cpu:gloo,cuda:nccl" if cuda else "gloo",
+        store=store,
+        rank=here.rank,
+        world_size=here.size,
+        timeout=TIMEOUT,
     )
     return store, Group(here)
+
+
+def _meet(here: Rank) -> Store:
+    """The store in which ranks find each other: a private file, or what torchrun offers across machines."""
+    if STORE in os.environ:
+        return FileStore(os.environ[STORE], here.size)
+    return next(rendezvous("env://", timeout=TIMEOUT))[0]
 
 
 @contextmanager

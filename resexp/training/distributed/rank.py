@@ -17,6 +17,8 @@ class Rank(NamedTuple):
 
 
 ONE_RANK = Rank()
+STORE = "RESEXP_RANKS_MEET_IN"
+"""The environment's word for the file in which ranks of one machine meet; without it torchrun has a host."""
 
 
 def this_rank() -> Rank:
