@@ -26,7 +26,7 @@ def claims_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("claims")
     (root / "squiggle").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"STEPS": 4, "LOOKS": (0, 1, 2, 3, 4), "ALONE_STEPS": 2, "ALONE_LOOK": 1}.items():
+        for name, value in {"_STEPS": 4, "LOOKS": (0, 1, 2, 3, 4), "ALONE_STEPS": 2, "ALONE_LOOK": 1}.items():
             patch.setattr(squiggle, name, value)
         write_finding(root / "squiggle", squiggle.claim([0, 1], lambda done: None))
     return write_page(root, list(CLAIMS))

@@ -121,11 +121,12 @@ def test_float32_is_float32_and_tf32_only_by_name() -> None:
     def error(precision: str) -> float:
         net = engine("eager", precision, made=config(model__norm="none", model__init="default")).net.eval()
         with torch.no_grad():
-            features = net.stem(batch)
-            expected = deepcopy(net).double().stem(batch.double())
+            features = net.stage1(net.stem(batch))  # three channels alone are multiplied in float32 anyhow
+            exact = deepcopy(net).double()
+            expected = exact.stage1(exact.stem(batch.double()))
         return float((features - expected).norm() / expected.norm())
 
-    assert error("float32") < 1e-6 < 1e-5 < error("tf32")
+    assert error("float32") < 2e-6 < 1e-5 < error("tf32")
 
 
 def test_a_graphed_run_that_diverges_is_a_result(tmp_path: Path) -> None:

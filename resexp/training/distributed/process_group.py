@@ -176,6 +176,8 @@ def joined(here: Rank, label: str = "") -> Iterator[Group]:
         first = _first_to_fail(store)
         # How this rank ends is settled; torchrun, which has seen the other one end, would end it otherwise.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Its threads would be cut off at the process's end, which aborts it and hides its exit code.
+        distributed.destroy_process_group()
         if not first:
             raise AlreadyReported from error
         if not _lost(error):
