@@ -55,7 +55,8 @@ CUT = """() => [...document.querySelectorAll(
 
 PICTURES = """() => [...document.querySelectorAll("figure svg")].map(svg => {
   const box = svg.getBoundingClientRect();
-  const lines = [...svg.querySelectorAll("path, polyline, image")].filter(mark => mark.getClientRects().length);
+  const marks = [...svg.querySelectorAll("path, polyline, image")];
+  const lines = marks.filter(mark => mark.getClientRects().length);
   const texts = svg.querySelectorAll("text").length;
   return {width: box.width, height: box.height, marks: lines.length, texts};
 })"""
