@@ -121,9 +121,11 @@ def test_float32_is_float32_and_tf32_only_by_name() -> None:
     def error(precision: str) -> float:
         net = engine("eager", precision, made=config(model__norm="none", model__init="default")).net.eval()
         with torch.no_grad():
-            features = net.stage1(net.stem(batch))  # three channels alone are multiplied in float32 anyhow
+            features = net.get_submodule("stage1")(
+                net.stem(batch)
+            )  # three channels alone are multiplied in float32 anyhow
             exact = deepcopy(net).double()
-            expected = exact.stage1(exact.stem(batch.double()))
+            expected = exact.get_submodule("stage1")(exact.stem(batch.double()))
         return float((features - expected).norm() / expected.norm())
 
     assert error("float32") < 2e-6 < 1e-5 < error("tf32")
