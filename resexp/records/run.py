@@ -142,7 +142,8 @@ class Run:
     @property
     def data_section(self) -> DataSection:
         """The images it began with: the config's, with `auto` as it was resolved then."""
-        return self.config.data.model_copy(update={"name": self.manifest.data.name})
+        name = self.manifest.data.name  # first: without a manifest the folder is no run of ours
+        return self.config.data.model_copy(update={"name": name})
 
     @cached_property
     def result(self) -> RunResult | None:
