@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,14 @@ CODES = {
     signal.SIGUSR1: Exit.TERMINATED,
     signal.SIGUSR2: Exit.TERMINATED,
 }
+
+
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """Whoever starts the suite may have SIGHUP ignored, which would be inherited here and respected."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("number", CODES)
