@@ -10,11 +10,9 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: setup
 	$(BIN)/resexp compare plain residual
 
-# A file stays with one of the two processes: its fixtures are made once. What failed there is run once more
-# alone: several tests wait for processes and clocks, and two busy cores are late.
+# A file stays with one of the two processes: its fixtures are made once.
 test: check
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile || \
-	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures none
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check .
