@@ -96,6 +96,29 @@ def test_charts_are_visible_and_no_text_is_cut(open_page: Any, width: int) -> No
         assert picture["texts"] > 5
 
 
+def test_the_answer_fits_the_first_screen(open_page: Any) -> None:
+    """1280x720, as a slide: title, both blocks, the gradient, the accuracies, each whole."""
+    page = open_page(viewport={"width": 1280, "height": 720})
+    for selector, num in {
+        ".first h1": 1,
+        ".first .lead": 1,
+        ".first .blocks svg": 2,
+        ".first .arriving svg": 1,
+        ".first .arriving figcaption": 1,
+        ".first .outcome td b": 4,
+        ".first .below a": 4,
+    }.items():
+        found = page.locator(selector)
+        assert found.count() >= num, selector
+        for index in range(found.count()):
+            box = found.nth(index).bounding_box()
+            assert box["width"] > 10, selector
+            assert box["x"] >= 0, selector
+            assert box["y"] >= 0, selector
+            assert box["x"] + box["width"] <= 1280, selector
+            assert box["y"] + box["height"] <= 720, selector
+
+
 def test_the_text_in_charts_is_readable_on_a_phone(open_page: Any) -> None:
     page = open_page(viewport={"width": 390, "height": 844})
     heights = page.evaluate(

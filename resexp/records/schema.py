@@ -333,6 +333,7 @@ class RatioRow(Record):
     """T over the seeds, as a verdict on the gradient rests on it."""
 
     ratio: float | None = None
+    interval: list[float | None] | None = None
     underflows: int = 0
     sentence: str | None = None
 

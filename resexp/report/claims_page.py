@@ -6,13 +6,14 @@ A folder may be anybody's: what is in it is checked, and one that cannot be show
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from markupsafe import escape
+
 from resexp.errors import RunFolderError
 from resexp.records.claim import AnswerWord, ClaimDocument, PictureRow, read_claim
 from resexp.records.files import write_atomic
 from resexp.report.foreign_svg import read_drawing
 from resexp.report.formatting import first_upper, measured
 from resexp.report.html import (
-    escape,
     figure,
     finding,
     footer,

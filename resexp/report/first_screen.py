@@ -197,8 +197,10 @@ def _arriving(cell: Cell, verdicts: Sequence[VerdictRow], arms: Mapping[str, str
 def _amount(verdict: VerdictRow | None) -> str | None:
     found = (verdict and verdict.transport) or RatioRow()
     ratio = found.ratio
-    if ratio is None:
-        return "less than the numbers can hold" if found.underflows else None
+    if ratio is None:  # where a seed underflowed there is a bound; where all did, not even that
+        bound = found.interval[1] if found.interval else None
+        floor = "the numbers can hold" if bound is None else f"{size(bound)} (95% bound)"
+        return f"less than {floor}" if found.underflows else None
     if ratio >= 10:
         return f"{ratio:,.0f} times the size" if ratio < 1e6 else f"{size(ratio)} times the size"
     return f"{100 * ratio:.0f}%" if ratio >= 0.01 else size(ratio)

@@ -16,8 +16,6 @@ from markupsafe import Markup, escape
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """What the browser may load: nothing that is not in the page."""
 
-__all__ = ["Markup", "escape"]
-
 
 class TableCell(NamedTuple):
     """A cell of a table: its text, and what stands below it, set in a class of the style sheet."""
