@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, geometric_mean
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from resexp.analysis.gradient_ratio import gradient_ratio
 from resexp.records.run import scan
-from resexp.records.schema import RunRow
+from resexp.records.schema import RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison
 from resexp.report.formatting import scientific
 from resexp.report.tables import (
@@ -37,8 +39,17 @@ def entry(arm: str = "plain", fate: str = "finished", seed: int = 0, **numbers: 
     return Entry(run, Path("gone"), None, None, None, "gone")
 
 
+def judged(*entries: Entry) -> list[VerdictRow]:
+    """The verdict on the gradient at step 0 of an arm's only cell."""
+    first = entries[0].run
+    found = gradient_ratio([entry.run.transport_initial for entry in entries], first.depth - 2)
+    cell = {"depth": first.depth, "norm": first.norm, "init": first.init}
+    document = {"about": "gradient", "when": "step 0", "arm": first.arm, "cell": cell, "n": found.n}
+    return [VerdictRow.read({**document, "word": found.word, "sentence": "", "transport": asdict(found)})]
+
+
 def only_row(*entries: Entry) -> tuple[FinalTable, dict[str, str]]:
-    table = final_table(entries)
+    table = final_table(entries, judged(*entries))
     (texts,) = table.texts
     return table, dict(zip(table.names, texts, strict=True))
 
@@ -51,9 +62,13 @@ def shown(table: object) -> str:
 
 
 def test_means_and_intervals_are_those_of_the_recorded_runs(comparison: Path) -> None:
-    entries, _ = read_comparison(comparison)
+    entries, verdicts = read_comparison(comparison)
     runs = json.loads((comparison / "comparison.json").read_text())["runs"]
-    rows = [row for row in final_table(entries).rows if row["arm"] == "residual" and row["norm"] == "batch"]
+    rows = [
+        row
+        for row in final_table(entries, verdicts).rows
+        if row["arm"] == "residual" and row["norm"] == "batch"
+    ]
     assert [row["depth"] for row in rows] == [8, 14]
     for row in rows:
         own = [r for r in runs if (r["arm"], r["depth"], r["norm"]) == ("residual", row["depth"], "batch")]
@@ -70,9 +85,9 @@ def test_means_and_intervals_are_those_of_the_recorded_runs(comparison: Path) ->
 
 def test_only_axes_that_vary_are_shown(comparison: Path) -> None:
     entries, _ = read_comparison(comparison)
-    assert final_table(entries).names[:5] == ["arm", "depth", "norm", "init", "seeds"]
+    assert final_table(entries, []).names[:5] == ["arm", "depth", "norm", "init", "seeds"]
     batch = [entry for entry in entries if entry.run.norm == "batch"]
-    assert final_table(batch).names[:3] == ["arm", "depth", "seeds"]
+    assert final_table(batch, []).names[:3] == ["arm", "depth", "seeds"]
 
 
 def test_a_stuck_seed_is_in_the_mean_and_a_diverged_one_is_counted() -> None:
@@ -132,8 +147,7 @@ def test_sizes_are_short_and_keep_their_order(value: float, text: str) -> None:
 
 
 def test_csv_keeps_every_digit(comparison: Path) -> None:
-    entries, _ = read_comparison(comparison)
-    table = final_table(entries)
+    table = final_table(*read_comparison(comparison))
     back = list(csv.DictReader(io.StringIO(to_csv(table))))
     assert len(back) == len(table.rows) == 8
     for row, read in zip(table.rows, back, strict=True):
@@ -148,14 +162,14 @@ HOSTILE = "a|b\n`<i>`_*[x](y)&%$#{}~^\\"
 
 
 def test_names_cannot_break_out_of_markdown() -> None:
-    lines = to_markdown(final_table([entry(arm=HOSTILE), entry(arm="residual")])).splitlines()
+    lines = to_markdown(final_table([entry(arm=HOSTILE), entry(arm="residual")], [])).splitlines()
     assert len(lines) == 4
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
     assert not re.search(r"(?<!\\)[<`*\[]", lines[2].replace("[1", ""))
 
 
 def test_names_cannot_break_out_of_latex() -> None:
-    text = to_latex(final_table([entry(arm=HOSTILE)]))
+    text = to_latex(final_table([entry(arm=HOSTILE)], []))
     row = next(line for line in text.splitlines() if line.startswith("a|b "))
     bare = re.sub(r"\\(?:textbackslash|textasciitilde|textasciicircum)\{\}|\\[&%$#_{}]", "", row)
     assert not re.search(r"[%$#_{}~^]", bare)

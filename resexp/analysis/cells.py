@@ -6,10 +6,10 @@ seeds apart. What differs between the arms themselves is the question, not a cel
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import scipy  # whose parts are loaded when they are first used: most runs are not stuck
 
@@ -23,6 +23,9 @@ MIN_POINTS_FOR_A_TREND, TREND_ERROR_RATE = 8, 0.01
 DEPTH, NORM, INIT = "model.depth", "model.norm", "model.init"
 CellKey = tuple[tuple[str, Any], ...]
 Fate = Literal["finished", "stuck", "diverged", "unfinished"]
+Facts = Mapping[str, Any]
+Member = TypeVar("Member")
+"""A run, in whatever shape whoever groups it has it."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,29 @@ def settings_of(tree: Mapping[str, Any]) -> CellKey:
     )
 
 
-def varying(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+def varying(facts: Sequence[Facts]) -> list[str]:
     """Return the keys that have not the same value in all, in order of appearance; no value counts as one."""
     keys = dict.fromkeys(key for fact in facts for key in fact)
     return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
+
+
+def axes_of(facts: Sequence[tuple[str, Facts]]) -> list[str]:
+    """Return the keys that make the cells, from each run's arm and facts: what varies within an arm."""
+    arms = dict.fromkeys(arm for arm, _ in facts)
+    return list(
+        dict.fromkeys(key for arm in arms for key in varying([fact for own, fact in facts if own == arm]))
+    )
+
+
+def grouped(
+    members: Sequence[Member], axes: Sequence[str], facts: Callable[[Member], Facts]
+) -> dict[CellKey, list[Member]]:
+    """Return the members of each cell, cells and members in order of appearance."""
+    cells: dict[CellKey, list[Member]] = {}
+    for member in members:
+        known = facts(member)
+        cells.setdefault(tuple((axis, known.get(axis)) for axis in axes), []).append(member)
+    return cells
 
 
 def by_cell(runs: Sequence[RunSummary]) -> dict[CellKey, dict[str, list[RunSummary]]]:
@@ -119,18 +141,15 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[CellKey, dict[str, list[RunSumma
 
     Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
     """
-    axes = list(
-        dict.fromkeys(key for arm in _by_arm(runs).values() for key in varying([run.facts for run in arm]))
-    )
-    cells: dict[CellKey, list[RunSummary]] = {}
-    for run in runs:
-        cells.setdefault(tuple((axis, run.facts.get(axis)) for axis in axes), []).append(run)
-    grouped = {cell: _by_arm(members) for cell, members in cells.items()}
-    for cell, arms in grouped.items():
-        for arm, members in arms.items():
-            if len({run.seed for run in members}) < len(members):
-                raise ValueError(f"two runs of {arm} with the same seed in cell {label(cell)!r}")
-    return grouped
+    axes = axes_of([(run.arm, run.facts) for run in runs])
+    cells: dict[CellKey, dict[str, list[RunSummary]]] = {}
+    for cell, members in grouped(runs, axes, lambda run: run.facts).items():
+        for run in members:
+            own = cells.setdefault(cell, {}).setdefault(run.arm, [])
+            if any(other.seed == run.seed for other in own):
+                raise ValueError(f"two runs of {run.arm} with the same seed in cell {label(cell)!r}")
+            own.append(run)
+    return cells
 
 
 def name_of(cell: CellKey, runs: Iterable[RunSummary]) -> CellKey:
@@ -148,13 +167,6 @@ def short(key: str) -> str:
 def label(cell: CellKey) -> str:
     """Return a cell in words: 'depth 56, norm batch'."""
     return ", ".join(f"{short(key)} {value}" for key, value in cell)
-
-
-def _by_arm(runs: Sequence[RunSummary]) -> dict[str, list[RunSummary]]:
-    arms: dict[str, list[RunSummary]] = {}
-    for run in runs:
-        arms.setdefault(run.arm, []).append(run)
-    return arms
 
 
 def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resexp.analysis.cells import DEPTH, INIT, NORM, settings_of, short
+from resexp.analysis.cells import DEPTH, INIT, NORM, axes_of, grouped, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
 from resexp.records.run import Run, read_json
@@ -43,11 +43,11 @@ class Entry:
         """The config by dotted keys, without name and seed; where it cannot be read, what its row has."""
         known = {DEPTH: self.run.depth, NORM: self.run.norm, INIT: self.run.init}
         settings = settings_of(self.config.tree()) if self.config else ()
-        return known | {key: list(value) if isinstance(value, tuple) else value for key, value in settings}
+        return known | dict(settings)
 
     def fact(self, key: str) -> Any:
-        """One of the facts, None where it is not known."""
-        return self.facts.get(key)
+        """One of the facts as JSON has it, None where it is not known."""
+        return _listed(self.facts.get(key))
 
 
 @dataclass(frozen=True)
@@ -84,24 +84,14 @@ class Cell:
 
 def cells(entries: Sequence[Entry]) -> list[Cell]:
     """Return the cells in order of appearance."""
-    axes = varied([entry for entry in entries if entry.fault is None] or entries)
-    grouped: dict[str, list[Entry]] = {}
-    for entry in entries:
-        grouped.setdefault(repr([entry.fact(axis) for axis in axes]), []).append(entry)
-    return [Cell({axis: group[0].fact(axis) for axis in axes}, group) for group in grouped.values()]
+    groups = grouped(entries, varied(entries), lambda entry: entry.facts)
+    return [Cell({key: _listed(value) for key, value in name}, members) for name, members in groups.items()]
 
 
 def varied(entries: Sequence[Entry]) -> list[str]:
-    """Return the keys that differ between runs of one arm, seeds apart: what makes the cells."""
-    by_arm: dict[str, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        by_arm.setdefault(entry.run.arm, []).append(entry.facts)
-    keys = dict.fromkeys(key for facts in by_arm.values() for fact in facts for key in fact)
-    return [
-        key
-        for key in keys
-        if any(len({repr(fact[key]) for fact in facts if key in fact}) > 1 for facts in by_arm.values())
-    ]
+    """Return the keys that make the cells, by what can be read."""
+    readable = [entry for entry in entries if entry.fault is None] or entries
+    return axes_of([(entry.run.arm, entry.facts) for entry in readable])
 
 
 def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
@@ -133,6 +123,10 @@ def read_curves(entry: Entry) -> Curves | str:
         )
     except RECORD_DAMAGE as error:
         return _reason(error, entry.folder)
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _entry(folder: Path, row: RunRow) -> Entry:

@@ -67,7 +67,7 @@ def write_report(folder: Path) -> list[str]:
     is no comparison.
     """
     entries, verdicts = read_comparison(folder)
-    table = final_table(entries)
+    table = final_table(entries, verdicts)
     page, unread = comparison_page(entries, verdicts, table, command=_command(folder))
     contents = {
         "report.html": page,

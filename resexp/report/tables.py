@@ -13,12 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
-from resexp.analysis.gradient_ratio import gradient_ratio
 from resexp.analysis.statistics import mean_estimate
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
-from resexp.records.schema import RunRow
+from resexp.records.schema import RatioRow, RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
 
@@ -50,8 +49,10 @@ class FinalTable(NamedTuple):
         return [[column.text(row) for column in self.columns] for row in self.rows]
 
 
-def final_table(entries: Sequence[Entry]) -> FinalTable:
+def final_table(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> FinalTable:
     """Return the table of a comparison: a mean with its 95% t interval where there are seeds for one.
+
+    What the gradient does is taken from the verdicts, as it was judged.
 
     Diverged and unfinished seeds are counted and never averaged; stuck ones have a loss and stay in. Of the
     axes, depth is always shown, every other one where it varies.
@@ -67,15 +68,15 @@ def final_table(entries: Sequence[Entry]) -> FinalTable:
     for _, members in groups:
         group = list(members)
         where = {short(axis): group[0].fact(axis) for axis in axes}
-        rows.append({"arm": group[0].run.arm, **where, **_scores(group)})
+        judged = _judged(verdicts, group[0].run.arm, where)
+        rows.append({"arm": group[0].run.arm, **where, **_scores(group, judged)})
     named = [Column(short(axis), _plain(short(axis)), axis == DEPTH) for axis in axes]
     return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
 
 
 def comparison_table(folder: Path) -> Table:
     """Return the final table of a comparison's folder for the terminal."""
-    entries, _ = read_comparison(folder)
-    table = final_table(entries)
+    table = final_table(*read_comparison(folder))
     return _rich(table.names, table.texts, table.numbers)
 
 
@@ -141,13 +142,28 @@ def _axes(entries: Sequence[Entry]) -> list[str]:
     return list(dict.fromkeys([*axes, *differing]))
 
 
-def _scores(group: Sequence[Entry]) -> dict[str, Any]:
+def _judged(verdicts: Sequence[VerdictRow], arm: str, where: Row) -> VerdictRow:
+    """The verdict on the gradient at step 0; an empty one where it was not measured.
+
+    A run whose folder is gone is known by its line in comparison.json alone: what that lacks fits anything.
+    """
+    known = {key: value for key, value in where.items() if value is not None}
+    fitting = [
+        verdict
+        for verdict in verdicts
+        if (verdict.about, verdict.when, verdict.arm) == ("gradient", "step 0", arm)
+        and all((verdict.cell or {}).get(key) == value for key, value in known.items())
+    ]
+    return fitting[0] if len(fitting) == 1 else VerdictRow(about="gradient", sentence="")
+
+
+def _scores(group: Sequence[Entry], judged: VerdictRow) -> dict[str, Any]:
     rows = [entry.run for entry in group]
     fates = [row.fate for row in rows]
     all_stuck = set(fates) == {"stuck"}
     scored = [row for row in rows if row.fate in ("finished", "stuck")]
     score = _range if all_stuck else _mean
-    found = gradient_ratio([row.transport_initial for row in rows], rows[0].depth - 2)
+    found = judged.transport or RatioRow()
     low, high = found.interval or (None, None)
     speeds = [entry.speed for entry in group if entry.speed is not None]
     return {
@@ -158,10 +174,10 @@ def _scores(group: Sequence[Entry]) -> dict[str, Any]:
         **score("test_accuracy", scored),
         "gradient_first": _geometric_mean([row.gradient_first for row in rows]),
         "gradient_last": _geometric_mean([row.gradient_last for row in rows]),
-        "transport": 0.0 if found.n and found.underflows == found.n else found.ratio,
+        "transport": 0.0 if judged.n and found.underflows == judged.n else found.ratio,
         "transport_low": low,
         "transport_high": high,
-        "gradient_word": found.word,
+        "gradient_word": judged.word,
         "images_per_second": median(speeds) if speeds else None,
     }
 
