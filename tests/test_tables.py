@@ -44,8 +44,9 @@ def judged(*entries: Entry) -> list[VerdictRow]:
     first = entries[0].run
     found = gradient_ratio([entry.run.transport_initial for entry in entries], first.depth - 2)
     cell = {"depth": first.depth, "norm": first.norm, "init": first.init}
+    numbers = json.loads(json.dumps(asdict(found)))
     document = {"about": "gradient", "when": "step 0", "arm": first.arm, "cell": cell, "n": found.n}
-    return [VerdictRow.read({**document, "word": found.word, "sentence": "", "transport": asdict(found)})]
+    return [VerdictRow.read({**document, "word": found.word, "sentence": "", "transport": numbers})]
 
 
 def only_row(*entries: Entry) -> tuple[FinalTable, dict[str, str]]:
