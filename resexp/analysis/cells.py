@@ -117,7 +117,7 @@ def varying(facts: Sequence[Facts]) -> list[str]:
     return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
 
 
-def axes_of(facts: Sequence[tuple[str, Facts]]) -> list[str]:
+def cell_axes(facts: Sequence[tuple[str, Facts]]) -> list[str]:
     """Return the keys that make the cells, from each run's arm and facts: what varies within an arm."""
     arms = dict.fromkeys(arm for arm, _ in facts)
     return list(
@@ -141,7 +141,7 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[CellKey, dict[str, list[RunSumma
 
     Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
     """
-    axes = axes_of([(run.arm, run.facts) for run in runs])
+    axes = cell_axes([(run.arm, run.facts) for run in runs])
     cells: dict[CellKey, dict[str, list[RunSummary]]] = {}
     for cell, members in grouped(runs, axes, lambda run: run.facts).items():
         for run in members:

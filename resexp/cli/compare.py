@@ -164,14 +164,17 @@ def report(
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
-    from resexp.records.schema import VerdictRow
     from resexp.report.comparison_data import read_comparison
     from resexp.report.tables import comparison_table
-    from resexp.report.terminal import show
+    from resexp.report.terminal import comparison_lines, show
 
     if as_json:
         print_json(read_json(folder / "comparison.json"))
         return
-    _, verdicts = read_comparison(folder)
-    sentences = [verdict.sentence for verdict in map(VerdictRow.read, verdicts)]
-    show(comparison_table(folder), *sentences, f"Report: {folder / 'report.html'}")
+    lines = comparison_lines(*read_comparison(folder))
+    show(
+        comparison_table(folder),
+        *lines,
+        "",
+        f"The page, with the numbers behind each: {folder / 'report.html'}",
+    )

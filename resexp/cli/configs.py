@@ -44,11 +44,11 @@ def configs(json_: JsonOption = False) -> None:
     Example: resexp configs
     """
     from resexp.config.load import shipped
-    from resexp.report.tables import plain_table
     from resexp.report.terminal import show
+    from resexp.report.text_table import text_table
 
     rows = [{"name": name, "question": question} for name, question in shipped()]
     if json_:
         print_json(rows)
     else:
-        show(plain_table(rows))
+        show(text_table(rows))

@@ -15,6 +15,7 @@ from resexp.data.splits import splits_of
 from resexp.errors import ResexpError, RunFolderError
 from resexp.experiments.consistency import as_begun, require_alike
 from resexp.experiments.executors import Executor, Failure
+from resexp.experiments.first_look import cells_of, first_looks, places_of
 from resexp.experiments.plan import Job, Plan
 from resexp.records.files import write_json
 from resexp.records.preflight import admit
@@ -98,7 +99,9 @@ def run_plan(
                 if same := taken.get(job.folder):
                     show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
             runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in jobs]
-            open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
+            # Twins after each other: they are looked at side by side while they train.
+            in_turn = [job for members in cells_of(jobs).values() for job in members]
+            open_jobs = [job for job in in_turn if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
                 for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
@@ -108,7 +111,8 @@ def run_plan(
                     splits = splits_of(data, lambda done: show.update("images, % read", Fraction(done)))
                     show.say(f"data: {splits.described}")
                 show.say(f"execution: {execution.reason}")
-                show.expect(len(open_jobs))
+                show.first_looks(list(first_looks(open_jobs, splits_of(open_jobs[0].data))))
+                show.expect(places_of(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
     if stop():
         over = sum(run.result is not None for _, run in runs)

@@ -215,6 +215,13 @@ class Profile(Record):
     outputs: list[OutputRow]
     layers: list[LayerRow] = []
 
+    def arriving(self) -> dict[float, float]:
+        """Return the size of dE/dx at each output by layer, the last output's as 1; empty without that."""
+        last = self.outputs[-1].norm
+        if not last:
+            return {}
+        return {out.layer: out.norm / last for out in self.outputs if out.norm is not None}
+
 
 class ProbeRow(Record):
     """A row of profile.jsonl of whatever probe; those of the gradient profile do not name it."""

@@ -14,10 +14,10 @@ from resexp.report import html
 from resexp.report.comparison_data import Cell, Entry, cells, read_comparison, varied
 from resexp.report.depth_panels import depth_figures
 from resexp.report.figures.style import arm_colours
+from resexp.report.findings import findings
 from resexp.report.first_screen import first_screen
 from resexp.report.formatting import enumerated, first_upper
 from resexp.report.panels import CellPictures, Colours, cell_pictures
-from resexp.report.sentences import cell_words, headlines
 from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
 
 MAX_SIZE = 1_200_000
@@ -120,30 +120,13 @@ def comparison_page(
 
 
 def _findings(found: Sequence[Cell], verdicts: Sequence[VerdictRow]) -> Sequence[str]:
-    """The verdicts cell by cell, then those that no one cell holds: they span depths."""
     parts: list[str] = []
-    rest = list(verdicts)
-    for cell in found:
-        own = [verdict for verdict in rest if cell.holds(verdict)]
-        taken = set(map(id, own))
-        rest = [verdict for verdict in rest if id(verdict) not in taken]
-        parts += _under(_words(cell) if cell.name else "", own, cell.entries)
-    across = dict.fromkeys(cell_words(verdict.cell or {}) for verdict in rest)
-    for words in across:
-        own = [verdict for verdict in rest if cell_words(verdict.cell or {}) == words]
-        span = "" if "depth" in (own[0].cell or {}) else "across depths"
-        parts += _under(", ".join(filter(None, (span, words))), own, [])
+    for heading, headlines in findings(found, verdicts):
+        parts += [html.subheading(heading)] if heading else []
+        parts += [html.finding(one.sentence, *one.evidence) for one in headlines]
     if not parts:
         return [html.paragraph("Nothing yet: no run has ended.")]
     return [*parts, html.paragraph(RATIO_TEXT, kind="note")]
-
-
-def _under(heading: str, verdicts: Sequence[VerdictRow], entries: Sequence[Entry]) -> Sequence[str]:
-    parts = [
-        html.finding(found.sentence, *found.evidence)
-        for found in headlines(verdicts, [entry.run for entry in entries])
-    ]
-    return [html.subheading(first_upper(heading)), *parts] if parts and heading else parts
 
 
 def _table(table: FinalTable) -> str:
@@ -156,8 +139,8 @@ def _pictures(found: Sequence[Cell], data: str, colours: Colours) -> tuple[list[
     drawn: list[CellPictures] = []
     for index, cell in enumerate(found):
         if sum(pictures.size for pictures in drawn) > MAX_SIZE * index / (index + 1):
-            return drawn, [_words(other) for other in found[index:]]
-        drawn.append(cell_pictures(cell, _words(cell), data, colours))
+            return drawn, [other.words for other in found[index:]]
+        drawn.append(cell_pictures(cell, cell.words, data, colours))
     return drawn, []
 
 
@@ -202,11 +185,6 @@ def _fitting(figures: Iterable[str], size: float) -> list[str]:
         if sum(map(len, kept)) > size:
             break
     return kept
-
-
-def _words(cell: Cell) -> str:
-    name = {short(key): value for key, value in cell.name.items()}
-    return cell_words(name)
 
 
 def _command(folder: Path) -> str:

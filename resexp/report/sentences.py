@@ -4,9 +4,10 @@ Nothing is judged here: every word comes from a verdict of comparison.json, and 
 sentence only states the numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from resexp.analysis.cells import DEPTH, short
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
 from resexp.records.jsonl import Row
 from resexp.records.schema import RunRow, VerdictRow
@@ -44,6 +45,25 @@ def cell_words(cell: Row) -> str:
     """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
     words = {"norm": NORM_NAMES, "init": INIT_NAMES}
     return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
+
+
+def setting_words(name: Row) -> str:
+    """Return a cell's name, by dotted keys, in words without its depth; the init goes with the norm."""
+    named = {short(key): value for key, value in name.items() if key != DEPTH}
+    if "norm" in named:
+        named.pop("init", None)
+    return cell_words(named)
+
+
+def amount(ratio: float, text: Callable[[float], str] = size) -> str:
+    """Return how much of a gradient arrives, as part of a sentence: '53%', '6.1 × 10⁻⁸', '15 times the size'.
+
+    text: how a size is spelled that is no percentage.
+    """
+    if ratio >= 2:
+        times = f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}" if ratio < 1e6 else text(ratio)
+        return f"{times} times the size"
+    return f"{100 * ratio:.0f}%" if ratio >= 0.01 else text(ratio)
 
 
 def headlines(verdicts: Sequence[Row | VerdictRow], runs: Sequence[Row | RunRow]) -> Iterator[Headline]:

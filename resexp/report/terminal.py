@@ -5,18 +5,20 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
-from resexp.records.schema import GradientRow, GradientsDocument
+from resexp.records.schema import GradientRow, GradientsDocument, VerdictRow
+from resexp.report.comparison_data import Entry, cells
+from resexp.report.findings import findings
 from resexp.report.formatting import NOTHING, duration, measured, scientific
-from resexp.report.tables import plain_table
+from resexp.report.text_table import TextTable, text_table
 
-TABLE_WIDTH = 120
-"""Columns a table gets at least: one that a narrow terminal cuts off would mislead, so it wraps instead."""
+WIDEST = 10_000
 NUM_SHOWN = 4
 """Measurements of a claim in the table: its first ones, which its answer rests on. The page has them all."""
 COUNTS = ("runs", "there_already", "steps", "seconds")
@@ -31,13 +33,27 @@ FIXED = ("T", "factor a layer", "theory")
 NUMBERS = ("depth", "width", "T", "theory", "1e±3")
 
 
-def show(table: Table, *sentences: str) -> None:
-    """Print on stdout."""
-    if table.columns:
-        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
+def show(table: TextTable | Table, *sentences: str) -> None:
+    """Print on stdout: fitted to a terminal, in whole lines where a file or a program reads it."""
     console = Console(highlight=False)
+    width = console.width if console.is_terminal else None
+    fitted = table.fitted(width) if isinstance(table, TextTable) else table
+    if fitted.columns:
+        least = Measurement.get(console, console.options.update(width=WIDEST), fitted)
+        needed = least.minimum if width is not None else least.maximum
+        # One that is cut off would mislead: beyond what folds, the terminal wraps.
+        Console(highlight=False, width=max(needed, console.width)).print(fitted)
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(sentence, markup=False, soft_wrap=not console.is_terminal)
+
+
+def comparison_lines(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> list[str]:
+    """Return what a comparison found, a sentence a line, each cell under its name."""
+    lines = []
+    for heading, headlines in findings(cells(entries), verdicts):
+        lines += ["", heading or "Found"]
+        lines += [f"- {headline.sentence}" for headline in headlines]
+    return lines
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
@@ -54,7 +70,7 @@ def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def forecast_table(document: Mapping[str, Any]) -> Table:
+def forecast_table(document: Mapping[str, Any]) -> TextTable:
     """Return one line a cell: its runs, those that are there already, the steps left, the time they take."""
     rows = []
     for cell in document["cells"]:
@@ -65,7 +81,7 @@ def forecast_table(document: Mapping[str, Any]) -> Table:
             "steps left": f"{cell['steps']:,}",
         }
         rows.append({**axes, **counts, "time": duration(cell["seconds"])})
-    return plain_table(rows)
+    return text_table(rows)
 
 
 def forecast_notes(document: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from resexp.config import Config
 from resexp.records.jsonl import EMPTY, JsonlWriter
 from resexp.records.run import read_metrics, read_probed
-from resexp.records.schema import GRADIENT_PROFILE, EvaluationRow, FaultRow, StepRow, probe_row
+from resexp.records.schema import GRADIENT_PROFILE, EvaluationRow, FaultRow, ProfileRow, StepRow, probe_row
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.evaluation import Scores
 from resexp.training.lr_schedule import learning_rate
@@ -44,6 +44,7 @@ class MetricsLogger:
         self._low = np.array(state["low"], dtype=float)
         self._high = np.array(state["high"], dtype=float)
         self.best_step, self._best = state["best"]
+        self.arriving: Mapping[float, float] | None = None
         self._files = ExitStack()
         with ExitStack() as opened:
             self._metrics, self._profile = (
@@ -118,6 +119,8 @@ class MetricsLogger:
         row = probe_row({"step": step, **named, **measured})
         self._profile.row(row.to_json())
         self._tensorboard.profile(row)
+        if isinstance(row, ProfileRow):
+            self.arriving = row.arriving()
 
     def _write(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         self._metrics.row(row.to_json())
