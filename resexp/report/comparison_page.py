@@ -50,9 +50,10 @@ GRADIENT_TEXT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
     "1 means that nothing was lost on the way; the left end of a line is T."
 )
+TRAINING_TEXT = "Loss and error over the steps, on the images trained on and on test images."
 HEAT_TEXT = (
-    "The same over the whole training, one column a probed step. White is 1, purple is smaller, green is "
-    "larger, black is underflow; the colours mean the same in all arms of a setting."
+    "The same over the whole training, one column a probed step; the colours mean the same in all arms of a "
+    "setting. Where the pointer is, the lines above show that step."
 )
 RESPONSES_TEXT = (
     "The standard deviation of what each block adds or computes, R(x), at the last probe (Fig. 7 of He et "
@@ -115,7 +116,7 @@ def comparison_page(
         parts.append(html.section("What could not be read", *map(html.paragraph, unread)))
     parts.append(html.footer(f"Written by resexp {__version__} from comparison.json and the runs' folders."))
     return html.page(
-        f"{screen.title if screen else title} · {data}", parts, script=html.source_of("slider.js")
+        f"{screen.title if screen else title} · {data}", parts, script=html.source_of("charts.js")
     ), list(unread)
 
 
@@ -155,17 +156,21 @@ def _drawn(
         return [figure for cell in pictures for figure in getattr(cell, part)]
 
     if training := all_of("training"):
-        yield html.section("How they learned", html.gallery(training))
+        yield html.section(
+            "How they learned", html.paragraph(TRAINING_TEXT + _scales(found)), html.gallery(training)
+        )
     if depths := _fitting(depth_figures(found, data, colours), MAX_SIZE / 4):
         yield html.section("Deeper, and then?", html.gallery(depths))
     if frames := all_of("frames"):
         steps = sorted({step for cell in pictures for step in cell.steps})
-        heat = [html.paragraph(HEAT_TEXT), html.gallery(all_of("heat"))]
-        slider = html.slider(steps, "Probed step")
         yield html.section(
-            "The gradient on its way back", html.paragraph(GRADIENT_TEXT), slider, html.gallery(frames)
+            "The gradient on its way back",
+            html.paragraph(GRADIENT_TEXT + _scales(found)),
+            html.slider(steps, "Probed step"),
+            html.gallery(frames),
+            html.paragraph(HEAT_TEXT),
+            html.gallery(all_of("heat")),
         )
-        yield html.section("The gradient over the training", *heat)
     if responses := all_of("responses"):
         yield html.section(
             "How much each block does", html.paragraph(RESPONSES_TEXT), html.gallery(responses)
@@ -175,6 +180,10 @@ def _drawn(
         yield html.section(
             "Not drawn", html.paragraph(f"To keep this page small, without pictures: {names}.")
         )
+
+
+def _scales(found: Sequence[Cell]) -> str:
+    return " Each picture has a scale of its own." if len(found) > 1 else ""
 
 
 def _fitting(figures: Iterable[str], size: float) -> list[str]:

@@ -29,16 +29,17 @@ def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterato
         about = " · ".join(filter(None, (words, data)))
         for key, (title, ylabel, read) in MEASURES.items():
             dots, stuck = (_dots(entries, fate, key, read) for fate in ("finished", "stuck"))
-            lines = [found for arm, own in dots.items() if (found := _through(arm, own)) is not None]
+            ended = {arm: dots.get(arm, []) + stuck.get(arm, []) for arm in {**dots, **stuck}}
+            lines = [found for arm, own in ended.items() if (found := _through(arm, own)) is not None]
             if any(len(found.x) > 1 for found in lines):
                 picture = to_svg(
                     depth_panel(lines, dots, stuck, colours, ylabel), f"{about}. {_course(lines, ylabel)}"
                 )
-                hollow = " Hollow: never left guessing, in no mean." if stuck else ""
+                hollow = " Hollow: still at guessing, in the mean like all others." if stuck else ""
                 yield figure(
                     picture,
                     title,
-                    f"{about} · {_seeds(dots)}; a dot a seed, lines through the means.{hollow}",
+                    f"{about} · {_seeds(ended)}; a dot a seed, lines through the means.{hollow}",
                 )
 
 

@@ -84,10 +84,10 @@ class LiveView:
         arms = dict.fromkeys(place.arm for place in self._places.values())
         runs = {arm: self._newest.get(RunPlace(self._now.cell, arm), "") for arm in arms}
         arriving = {arm: self._arriving.get(run, (0, {})) for arm, run in runs.items()}
-        at_step = max((step for step, points in arriving.values() if points), default=0)
+        steps = [str(step) for step, points in arriving.values() if points]
         charts = [
             Chart(
-                f"Gradient by layer, step {at_step}",
+                f"Gradient by layer, step {' / '.join(steps)}",
                 {arm: points for arm, (_, points) in arriving.items()},
                 "layer",
                 log=True,

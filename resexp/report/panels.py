@@ -7,11 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
-from resexp.report.figures.curves import error_panel, loss_panel, number_panel
+from resexp.report.figures.curves import FEWEST_FOR_A_COURSE, error_panel, loss_panel, number_panel
 from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
+from resexp.report.figures.hover import HoverGrid, HoverLines, hover_lines
 from resexp.report.figures.lines import Line, line
 from resexp.report.figures.svg import to_svg
+from resexp.report.formatting import size
 from resexp.report.html import figure
+from resexp.report.sentences import AT_GUESSING, FATES
 
 Colours = Mapping[str, str]
 MAX_POINTS = 120
@@ -64,21 +67,31 @@ def lines_of(
 ) -> list[Line]:
     """Return one line with a band for each arm, and one thin line for each seed that must not be averaged.
 
-    Those are the seeds that diverged, got stuck or have not ended, as long as there are others in their arm.
+    Those are the seeds that diverged or have not ended, as long as there are others in their arm. Seeds still
+    at guessing are in the mean, as they are in every other one.
     """
     lines: list[Line | None] = []
     for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
         own = [(entry.run.fate, pick(curves)) for entry, curves in read if entry.run.arm == arm]
-        fates = [fate for fate, _ in own]
-        main = "finished" if "finished" in fates else fates[0]
-        label = arm if main == "finished" else f"{arm} ({main})"
-        lines.append(line(arm, label, [curve for fate, curve in own if fate == main], geometric=geometric))
-        for fate in dict.fromkeys(fates):
-            apart = [curve for own_fate, curve in own if own_fate == fate] if fate != main else []
+        ended = [curve for fate, curve in own if fate in ("finished", "stuck")]
+        averaged = ended or [curve for _, curve in own]
+        lines.append(line(arm, _label(arm, [fate for fate, _ in own]), averaged, geometric=geometric))
+        for fate in ("diverged", "unfinished") if ended else ():
+            apart = [curve for own_fate, curve in own if own_fate == fate]
             for index, curve in enumerate(apart):
-                label = f"{arm}: {len(apart)} of {len(own)} {fate}" if index == 0 else "_hidden"
+                label = f"{arm}: {len(apart)} of {len(own)} {FATES[fate]}" if index == 0 else "_hidden"
                 lines.append(line(arm, label, [curve], geometric=geometric, singly=True))
     return [found for found in lines if found is not None]
+
+
+def _label(arm: str, fates: Sequence[str]) -> str:
+    """The arm, and what became of it where no seed trained, or of how many of those that ended."""
+    stuck, ended = fates.count("stuck"), fates.count("stuck") + fates.count("finished")
+    if not ended:
+        return f"{arm} ({FATES[fates[0]]})"
+    if not stuck:
+        return arm
+    return f"{arm} ({f'{stuck} of {ended} ' if stuck < ended else ''}{AT_GUESSING})"
 
 
 def smoothed(curve: Curve) -> Curve:
@@ -112,16 +125,21 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         test = lines_of(read, lambda curves: curves.test_loss)
         picture = loss_panel(training, _unnamed(test), colours, guess_loss=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
+        hover = _hover(training, test)
         means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
         note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
-        yield figure(to_svg(picture, f"{about}. {text}"), "Loss.", note)
+        yield figure(to_svg(picture, f"{about}. {text}", hover), "Loss.", note)
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
         picture = error_panel(training, _unnamed(test), colours, guess_error=100 * (1 - 1 / classes))
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
-        yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
+        evaluated = max(len(line.x) for line in test)
+        hover = _hover(training, test, "%") if evaluated >= FEWEST_FOR_A_COURSE else None
+        last = "" if hover else f" At step {test[0].x[-1]:g}, the last evaluation."
+        note = f"{about} · {seeds_words(test)}.{last}"
+        yield figure(to_svg(picture, f"{about}. {text}", hover), "Error.", note)
 
 
 def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
@@ -130,7 +148,8 @@ def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) 
         lines = lines_of(read, lambda curves, name=name: curves.probed.get(name, {}))
         if lines:
             text = f"{name} against step. {_course(lines, name)}"
-            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}")
+            hover = hover_lines("step", lines)
+            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}", hover)
             yield figure(picture, f"{name}.", f"{about} · {seeds_words(lines)}.")
 
 
@@ -150,9 +169,9 @@ def _frames(
         f"At the stem: {ends}. The slider shows the other probed steps."
     )
     caption = f"{about} · {seeds_words(frames[first])}."
-    return list(frames), [
-        figure(to_svg(frames_panel(frames, colours), f"{about}. {text}"), "Gradient by layer.", caption)
-    ]
+    shown = [one for step, lines in frames.items() for one in hover_lines("layer", lines, step=step).lines]
+    picture = to_svg(frames_panel(frames, colours), f"{about}. {text}", HoverLines("layer", shown))
+    return list(frames), [figure(picture, "Gradient by layer.", caption)]
 
 
 def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
@@ -168,16 +187,21 @@ def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str
                 sizes[np.searchsorted(layers, column.x), k] = column.middle
             with np.errstate(divide="ignore"):
                 grids[arm] = next(iter(columns.values())), list(columns), layers, np.log10(sizes)
-    finite = [np.abs(grid[np.isfinite(grid)]).max(initial=0.0) for *_, grid in grids.values()]
-    limit = max(1.0, math.ceil(max(finite, default=0.0)))
+    finite = [grid[np.isfinite(grid)] for *_, grid in grids.values()]
+    known = np.concatenate([*finite, [0.0]])
+    span = math.floor(known.min()), max(math.ceil(known.max()), math.floor(known.min()) + 1)
     for arm, (first, probed, layers, grid) in grids.items():
-        picture = heat_panel(layers, probed, grid, limit=limit)
+        picture = heat_panel(layers, probed, grid, span=span)
+        texts = [
+            [size(10**value) if not math.isnan(value) else "not finite" for value in row] for row in grid
+        ]
+        hover = HoverGrid(arm, layers.tolist(), probed, texts)
         text = (
             f"{arm}: size of dE/dx by layer and step, in units of the last block's. At the stem "
             f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."
         )
         seeds = "one seed" if first.n == 1 else f"geometric mean of {first.n} seeds"
-        yield figure(to_svg(picture, f"{about}. {text}"), f"{arm}.", f"{about} · {seeds}.")
+        yield figure(to_svg(picture, f"{about}. {text}", hover), f"{arm}.", f"{about} · {seeds}.")
 
 
 def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
@@ -187,7 +211,19 @@ def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colour
             f"{line.label}: mean {line.middle.mean():.3g}" for line in lines
         )
         picture = responses_panel(lines, colours)
-        yield figure(to_svg(picture, f"{about}. {text}."), "Responses.", f"{about} · {seeds_words(lines)}.")
+        hover = hover_lines("layer", lines)
+        note = f"{about} · {seeds_words(lines)}."
+        yield figure(to_svg(picture, f"{about}. {text}.", hover), "Responses.", note)
+
+
+def _hover(training: Sequence[Line], test: Sequence[Line], unit: str = "") -> HoverLines:
+    """The numbers of both kinds of course, by the step."""
+    parts = [("training", training), ("test", test)]
+    found = [
+        hover_lines("step", lines, names=[f"{line.label}, {what}" for line in lines], unit=unit)
+        for what, lines in parts
+    ]
+    return HoverLines("step", [line for part in found for line in part.lines])
 
 
 def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:

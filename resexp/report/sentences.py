@@ -15,8 +15,9 @@ from resexp.report.formatting import first_upper, size
 
 GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
 NO_WORD = {"one seed": "one seed may be called vanishing only below 10⁻⁴ and exploding only above 10⁴"}
+AT_GUESSING = "still at guessing"
 FATES = {
-    "stuck": "still at guessing",
+    "stuck": AT_GUESSING,
     "diverged": "diverged",
     "unfinished": "has not ended",
 }
@@ -217,7 +218,7 @@ def _loss(arm: str, runs: Sequence[RunRow]) -> str:
     own = [run for run in runs if run.arm == arm]
     ended = [run for run in own if run.fate in ("finished", "stuck") and run.final_loss is not None]
     if ended:
-        stuck = f" ({FATES['stuck']})" if all(run.fate == "stuck" for run in ended) else ""
+        stuck = f" ({AT_GUESSING})" if all(run.fate == "stuck" for run in ended) else ""
         losses = [run.final_loss for run in ended if run.final_loss is not None]
         return f"{mean_estimate(losses).mean:.3f}{stuck}"
     known = [run.final_loss for run in own if run.final_loss is not None]

@@ -205,7 +205,7 @@ def heat_figure(rows: Sequence[ProfileRow], *, title: str) -> Figure:
                 decades[line, column] = max(point.sizes[0], -HEAT_DECADES)
             elif point.underflows:
                 decades[line, column] = -np.inf
-    figure = heat_panel(layers, [row.step for row in rows], decades, limit=HEAT_DECADES)
+    figure = heat_panel(layers, [row.step for row in rows], decades, span=(-HEAT_DECADES, HEAT_DECADES))
     figure.set_size_inches(4.0, 3.4)
     figure.axes[0].set_title(title, loc="left", fontsize=FONT_SIZE, color=INK)
     figure.axes[1].set_title(

@@ -1,6 +1,7 @@
 """SVG: a figure inside a page; its text is the page's, its colours follow light and dark."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from resexp.report.figures.gradient_curves import FRAME
+from resexp.report.figures.hover import Hover
 from resexp.report.figures.style import (
     INK,
     LINE,
@@ -41,8 +43,10 @@ VERBATIM = ("id", "href")
 """Attributes that are no numbers: names, and pictures in base 64."""
 
 
-def to_svg(figure: Figure, description: str) -> str:
+def to_svg(figure: Figure, description: str, hover: Hover | None = None) -> str:
     """Return an <svg> element with `description` (plain text) for those who cannot see it.
+
+    hover: the numbers that a page's script shows at the pointer.
 
     Artists whose id is at-N get data-step="N" instead; only those of the first such N are shown at first.
     What is written in the figure stays as it was written: attributes alone are changed.
@@ -54,6 +58,10 @@ def to_svg(figure: Figure, description: str) -> str:
     for element in root.iter():
         element.attrib = {name: _themed(value) for name, value in element.attrib.items()}
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": description}
+    if hover is not None:
+        root.attrib["data-hover"] = json.dumps(
+            hover.placed(figure), ensure_ascii=False, separators=(",", ":")
+        )
     return ElementTree.tostring(root, encoding="unicode")
 
 
