@@ -11,9 +11,8 @@ from resexp.report.figures.curves import FEWEST_FOR_A_COURSE, error_panel, loss_
 from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
 from resexp.report.figures.hover import HoverGrid, HoverLines, hover_lines
 from resexp.report.figures.lines import Line, line
-from resexp.report.figures.svg import to_svg
+from resexp.report.figures.page_picture import PagePicture, picture_of
 from resexp.report.formatting import size
-from resexp.report.html import figure
 from resexp.report.sentences import AT_GUESSING, FATES
 
 Colours = Mapping[str, str]
@@ -23,21 +22,23 @@ MAX_POINTS = 120
 
 @dataclass(frozen=True)
 class CellPictures:
-    """Figures as HTML. frames shows the profile at steps[0] until a slider asks for another of steps."""
+    """frames shows the profile at steps[0] until a slider asks for another of steps."""
 
-    training: list[str]
-    frames: list[str]
+    training: list[PagePicture]
+    frames: list[PagePicture]
     steps: list[int]
-    heat: list[str]
-    responses: list[str]
+    heat: list[PagePicture]
+    responses: list[PagePicture]
     unread: list[str]
 
     @property
     def size(self) -> int:
         """In characters."""
-        return sum(
-            len(text) for part in (self.training, self.frames, self.heat, self.responses) for text in part
-        )
+        return sum(len(picture.html) for picture in self.all)
+
+    @property
+    def all(self) -> list[PagePicture]:
+        return [*self.training, *self.frames, *self.heat, *self.responses]
 
 
 def cell_pictures(cell: Cell, words: str, data: str, colours: Colours) -> CellPictures:
@@ -118,7 +119,7 @@ def seeds_words(lines: Sequence[Line]) -> str:
     return "seeds: " + ", ".join(f"{arm} {n}" for arm, n in counts.items()) + "; the band spans them"
 
 
-def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     classes = next((entry.began.data.num_classes for entry, _ in read if entry.began), 0)
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
@@ -128,7 +129,9 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         hover = _hover(training, test)
         means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
         note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
-        yield figure(to_svg(picture, f"{about}. {text}", hover), "Loss.", note)
+        yield picture_of(
+            picture, f"loss {about}", description=f"{about}. {text}", title="Loss.", note=note, hover=hover
+        )
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
@@ -139,23 +142,31 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
         hover = _hover(training, test, "%") if evaluated >= FEWEST_FOR_A_COURSE else None
         last = "" if hover else f" At step {test[0].x[-1]:g}, the last evaluation."
         note = f"{about} · {seeds_words(test)}.{last}"
-        yield figure(to_svg(picture, f"{about}. {text}", hover), "Error.", note)
+        yield picture_of(
+            picture, f"error {about}", description=f"{about}. {text}", title="Error.", note=note, hover=hover
+        )
 
 
-def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     """A picture of each number that probes without pictures of their own measured."""
     for name in dict.fromkeys(name for _, curves in read for name in curves.probed):
         lines = lines_of(read, lambda curves, name=name: curves.probed.get(name, {}))
         if lines:
             text = f"{name} against step. {_course(lines, name)}"
             hover = hover_lines("step", lines)
-            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}", hover)
-            yield figure(picture, f"{name}.", f"{about} · {seeds_words(lines)}.")
+            yield picture_of(
+                number_panel(lines, colours, name),
+                f"{name} {about}",
+                description=f"{about}. {text}",
+                title=f"{name}.",
+                note=f"{about} · {seeds_words(lines)}.",
+                hover=hover,
+            )
 
 
 def _frames(
     read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
-) -> tuple[list[int], list[str]]:
+) -> tuple[list[int], list[PagePicture]]:
     measured = [(entry, curves) for entry, curves in read if curves.transport]
     steps = sorted(set.union(*(set(curves.transport) for _, curves in measured))) if measured else []
     frames = {step: [_thinned(line) for line in _profile(measured, step)] for step in steps}
@@ -170,11 +181,18 @@ def _frames(
     )
     caption = f"{about} · {seeds_words(frames[first])}."
     shown = [one for step, lines in frames.items() for one in hover_lines("layer", lines, step=step).lines]
-    picture = to_svg(frames_panel(frames, colours), f"{about}. {text}", HoverLines("layer", shown))
-    return list(frames), [figure(picture, "Gradient by layer.", caption)]
+    picture = picture_of(
+        frames_panel(frames, colours),
+        f"gradient {about}",
+        description=f"{about}. {text}",
+        title="Gradient by layer.",
+        note=caption,
+        hover=HoverLines("layer", shown),
+    )
+    return list(frames), [picture]
 
 
-def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
+def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[PagePicture]:
     grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
     for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
         own = [(entry, curves) for entry, curves in read if entry.run.arm == arm]
@@ -201,10 +219,17 @@ def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str
             f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."
         )
         seeds = "one seed" if first.n == 1 else f"geometric mean of {first.n} seeds"
-        yield figure(to_svg(picture, f"{about}. {text}", hover), f"{arm}.", f"{about} · {seeds}.")
+        yield picture_of(
+            picture,
+            f"gradient over training {arm} {about}",
+            description=f"{about}. {text}",
+            title=f"{arm}.",
+            note=f"{about} · {seeds}.",
+            hover=hover,
+        )
 
 
-def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     lines = [_thinned(line) for line in lines_of(read, lambda curves: curves.responses)]
     if lines:
         text = "Standard deviation of each block's response R(x) at the last probe. " + "; ".join(
@@ -213,7 +238,14 @@ def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colour
         picture = responses_panel(lines, colours)
         hover = hover_lines("layer", lines)
         note = f"{about} · {seeds_words(lines)}."
-        yield figure(to_svg(picture, f"{about}. {text}.", hover), "Responses.", note)
+        yield picture_of(
+            picture,
+            f"responses {about}",
+            description=f"{about}. {text}.",
+            title="Responses.",
+            note=note,
+            hover=hover,
+        )
 
 
 def _hover(training: Sequence[Line], test: Sequence[Line], unit: str = "") -> HoverLines:

@@ -105,7 +105,7 @@ def _error_bars(
     axes.set_xticks(range(len(pairs)), [line.label for line, _ in pairs])
     axes.grid(False, axis="x")
     axes.margins(y=0.12)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1], 1.1 * guess_error))
     _dotted(axes, guess_error, "guessing")
     axes.set_ylabel("error (%)")
     axes.yaxis.set_major_locator(MaxNLocator(6))
