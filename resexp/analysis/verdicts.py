@@ -17,6 +17,7 @@ from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UN
 class Verdict:
     """One sentence, and what it rests on.
 
+    title: whom it is about, arm and cell in words, or ''. statement: what is said of it, behind the title.
     about: gradient (then `when` is 'step 0' or 'last probe' and `transport` holds the numbers), seeds (how
     many did not train, and why), arms, fates (in how many seeds each arm trained), degradation, shortcuts.
     word: None where none may be said. left_out: of arms, fates, degradation and shortcuts.
@@ -27,10 +28,15 @@ class Verdict:
     cell: CellKey
     n: int
     word: str | None
-    sentence: str
+    title: str
+    statement: str
     when: str | None = None
     transport: GradientRatio | None = None
     left_out: tuple[LeftOut, ...] | None = None
+
+    @property
+    def sentence(self) -> str:
+        return ": ".join(filter(None, (self.title, self.statement)))
 
 
 @dataclass(frozen=True)
@@ -74,11 +80,10 @@ def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
             if not found.n:
                 continue
             out = f", left out: {missing} not measured" if (missing := len(runs) - found.n) else ""
-            sentence = f"{title}: gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}{out}"
-            yield Verdict("gradient", arm, name, found.n, found.word, sentence, when, found)
+            said = f"gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}{out}"
+            yield Verdict("gradient", arm, name, found.n, found.word, title, said, when, found)
         if any(run.fate != "finished" for run in runs):
-            sentence = f"{title}: {_fates(runs)}"
-            yield Verdict("seeds", arm, name, len(runs), None, sentence)
+            yield Verdict("seeds", arm, name, len(runs), None, title, _fates(runs))
 
 
 def _fates(runs: Sequence[RunSummary]) -> str:
@@ -137,14 +142,15 @@ def _on(difference: Difference) -> Verdict:
     elif difference.obstacle is not None:
         head = f"no word on a mean: {difference.obstacle}"
     numbers = f"{difference.metric}, {difference.what}: {_amount(difference)} after {difference.steps}"
-    sentence = ": ".join(part for part in (label(difference.cell), head, numbers) if part)
+    said = ": ".join(filter(None, (head, numbers)))
     return Verdict(
         difference.about,
         difference.arm,
         difference.cell,
         difference.estimate.n,
         word,
-        f"{sentence}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
+        label(difference.cell),
+        f"{said}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
         left_out=difference.left_out,
     )
 
@@ -208,7 +214,7 @@ _DIFFERENCE_KEYS = (
     "about", "what", "arm", "reference", "metric", "adjusted_p", "word", "obstacle",
     "odd", "turns", "counts",
 )
-_VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence")
+_VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence", "statement")
 # fmt: on
 
 

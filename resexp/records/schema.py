@@ -346,10 +346,11 @@ class RatioRow(Record):
 
 
 class VerdictRow(Record):
-    """A verdict in comparison.json."""
+    """A verdict in comparison.json. statement: the sentence without whom it is about, in newer records."""
 
     about: str
     sentence: str
+    statement: str | None = None
     arm: str = ""
     when: str | None = None
     word: str | None = None

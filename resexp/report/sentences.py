@@ -78,13 +78,13 @@ def headlines(verdicts: Sequence[Row | VerdictRow], runs: Sequence[Row | RunRow]
         own = [verdict for verdict in of["gradient"] if verdict.arm == arm]
         yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["arms"]:
-        yield Headline(_outcome(verdict, runs), (_bare(verdict),))
+        yield Headline(_outcome(verdict, runs), (_statement(verdict),))
     for verdict in of["fates"]:
         if verdict.n == 1:
             continue  # said of each arm's one seed
-        yield Headline(_trained(verdict, runs), (_bare(verdict),))
+        yield Headline(_trained(verdict, runs), (_statement(verdict),))
     for verdict in of["seeds"]:
-        yield Headline(_fates(verdict, runs), (_bare(verdict),))
+        yield Headline(_fates(verdict, runs), (_statement(verdict),))
     for verdict in of["degradation"]:
         yield Headline(_degradation(verdict), (verdict.sentence,))
     for verdict in of["shortcuts"]:
@@ -157,9 +157,14 @@ def _fates(verdict: VerdictRow, runs: Sequence[RunRow]) -> str:
             if fate == "stuck":
                 verb = "is" if count == 1 else "are"
                 said = f"{verb} {words} {_after(of_fate)}".rstrip() + _course(of_fate)
-            parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {said}")
-    named = "; ".join(parts).replace("1 of 1 seeds", "its one seed").replace("all of", "all")
-    return f"{first_upper(verdict.arm)}: {named or 'not every seed trained'}."
+            parts.append(f"{_of_seeds(count, len(own))} {said}")
+    return f"{first_upper(verdict.arm)}: {'; '.join(parts) or 'not every seed trained'}."
+
+
+def _of_seeds(count: int, num: int) -> str:
+    if num == 1:
+        return "its one seed"
+    return f"all {num} seeds" if count == num else f"{count} of {num} seeds"
 
 
 def _course(runs: Sequence[RunRow]) -> str:
@@ -242,8 +247,6 @@ def _numbers(verdict: VerdictRow) -> str:
     return f"{verdict.when}: {found.sentence}"
 
 
-def _bare(verdict: VerdictRow) -> str:
-    """The recorded sentence without the cell it begins with: the heading names that."""
-    named = ", ".join(f"{key} {value}" for key, value in (verdict.cell or {}).items())
-    sentence = verdict.sentence.removeprefix(f"{verdict.arm}, ")
-    return sentence.removeprefix(f"{named}: ")
+def _statement(verdict: VerdictRow) -> str:
+    """The recorded sentence without the cell it is about: the heading names that."""
+    return verdict.statement or verdict.sentence
