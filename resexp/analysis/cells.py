@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import scipy  # whose parts are loaded when they are first used: most runs are not stuck
-
 from resexp.config import flat
 from resexp.records.run import Run
 from resexp.records.schema import RunResult
@@ -89,6 +87,8 @@ class RunSummary:
         late = [point for point in self.curve if point[0] >= self.steps / 4]
         if len(late) < MIN_POINTS_FOR_A_TREND:
             return None
+        import scipy  # a tenth of a second that commands without a comparison need not wait
+
         steps, losses = zip(*late, strict=True)
         return bool(scipy.stats.kendalltau(steps, losses, alternative="less").pvalue < TREND_ERROR_RATE)
 

@@ -165,8 +165,9 @@ def report(
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
     from resexp.report.comparison_data import read_comparison
+    from resexp.report.findings import comparison_lines
     from resexp.report.tables import comparison_table
-    from resexp.report.terminal import comparison_lines, show
+    from resexp.report.terminal import show
 
     if as_json:
         print_json(read_json(folder / "comparison.json"))

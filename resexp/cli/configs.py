@@ -18,7 +18,7 @@ def validate(
 ) -> None:
     """Check a config and print it with every default filled in. Trains nothing.
 
-    Example: resexp validate configs/residual56.yaml --set model.depth=20
+    Example: resexp validate residual56 --set model.depth=20
     """
     from resexp.config import json_schema, write
     from resexp.config.load import load

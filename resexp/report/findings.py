@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from resexp.records.schema import VerdictRow
-from resexp.report.comparison_data import Cell
+from resexp.report.comparison_data import Cell, Entry, cells
 from resexp.report.formatting import first_upper
 from resexp.report.sentences import Headline, cell_words, headlines
 
@@ -24,3 +24,12 @@ def findings(
         span = "" if "depth" in (own[0].cell or {}) else "across depths"
         if said := list(headlines(own, [])):
             yield first_upper(", ".join(filter(None, (span, words)))), said
+
+
+def comparison_lines(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> list[str]:
+    """Return what a comparison found, a sentence a line, each cell under its name."""
+    lines = []
+    for heading, said in findings(cells(entries), verdicts):
+        lines += ["", heading or "Found"]
+        lines += [f"- {one.sentence}" for one in said]
+    return lines

@@ -12,9 +12,7 @@ from rich.text import Text
 from resexp.analysis.cells import short
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
-from resexp.records.schema import GradientRow, GradientsDocument, VerdictRow
-from resexp.report.comparison_data import Entry, cells
-from resexp.report.findings import findings
+from resexp.records.schema import GradientRow, GradientsDocument
 from resexp.report.formatting import NOTHING, duration, measured, scientific
 from resexp.report.text_table import TextTable, text_table
 
@@ -45,15 +43,6 @@ def show(table: TextTable | Table, *sentences: str) -> None:
         Console(highlight=False, width=max(needed, console.width)).print(fitted)
     for sentence in sentences:
         console.print(sentence, markup=False, soft_wrap=not console.is_terminal)
-
-
-def comparison_lines(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> list[str]:
-    """Return what a comparison found, a sentence a line, each cell under its name."""
-    lines = []
-    for heading, headlines in findings(cells(entries), verdicts):
-        lines += ["", heading or "Found"]
-        lines += [f"- {headline.sentence}" for headline in headlines]
-    return lines
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
