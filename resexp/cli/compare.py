@@ -31,8 +31,15 @@ if TYPE_CHECKING:
 
 def compare(
     arms: Annotated[
-        list[str], typer.Argument(help="plain, residual, a config, or a finished run's folder, in any mix.")
-    ],
+        list[str] | None,
+        typer.Argument(help="plain, residual, a config, or a finished run's folder, in any mix."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--arms", help="In place of arms: the key in which they differ, e.g. model.order=pre,post."
+        ),
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     data: DataOption = None,
@@ -74,6 +81,8 @@ def compare(
 
     Example: resexp compare plain residual --full
 
+    Example: resexp compare --arms model.order=pre,post --set model.depth=56
+
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
@@ -82,7 +91,7 @@ def compare(
     from resexp.experiments.plan import make_plan
 
     plan = make_plan(
-        arms,
+        arms or [],
         runs_dir=runs_dir,
         config=config,
         sets=sets_of(set_, data),
@@ -90,6 +99,7 @@ def compare(
         num_seeds=seeds,
         name=name,
         full=full,
+        by=axes_of([by], None, "--arms") if by else None,
     )
     if dry_run:
         _show_forecast(plan, json_)
