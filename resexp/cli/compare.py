@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from resexp.cli.completion import arm_names, run_folders
 from resexp.cli.options import (
     ConfigOption,
     DataOption,
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
 def compare(
     arms: Annotated[
         list[str] | None,
-        typer.Argument(help="plain, residual, a config, or a finished run's folder, in any mix."),
+        typer.Argument(
+            help="plain, residual, a config, or a finished run's folder, in any mix.",
+            autocompletion=arm_names,
+        ),
     ] = None,
     by: Annotated[
         str | None,
@@ -153,7 +157,7 @@ def _show_forecast(plan: "Plan", as_json: bool) -> None:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A comparison's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A comparison's folder.", autocompletion=run_folders)],
     json_: JsonOption = False,
 ) -> None:
     """Build a comparison's page and tables again, from what is recorded.

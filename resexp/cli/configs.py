@@ -4,13 +4,17 @@ from typing import Annotated
 
 import typer
 
+from resexp.cli.completion import config_names
 from resexp.cli.options import ConfigOption, JsonOption, SetOption
 from resexp.cli.output import note, print_json
 from resexp.errors import UsageError
 
 
 def validate(
-    config: Annotated[str | None, typer.Argument(help="A YAML file or the name of a shipped config.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file or the name of a shipped config.", autocompletion=config_names),
+    ] = None,
     set_: SetOption = None,
     config_option: ConfigOption = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors.")] = False,

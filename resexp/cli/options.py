@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from resexp.cli.completion import config_names
 from resexp.errors import UsageError
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", help="A YAML file, or the name of a shipped config (see `resexp configs`)."),
+    typer.Option(
+        "--config",
+        help="A YAML file, or the name of a shipped config (see `resexp configs`).",
+        autocompletion=config_names,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a config key, e.g. optim.lr=0.05. Repeatable.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from resexp.cli.completion import run_folders
 from resexp.cli.options import JsonOption, RunsDirOption
 from resexp.cli.output import note, print_json
 from resexp.errors import InUseError, RunFolderError, UsageError
@@ -60,7 +61,7 @@ def show_runs(found: list[Any], as_json: bool) -> None:
 
 
 def verify_run(
-    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A run's folder.", autocompletion=run_folders)],
     json_: JsonOption = False,
 ) -> None:
     """Check a run: every digest again, and the steps between its last two checkpoints trained again.
