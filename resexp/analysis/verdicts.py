@@ -9,8 +9,9 @@ from typing import Any, Literal
 from resexp.analysis.cells import STUCK_MARGIN, Arms, CellKey, RunSummary, by_cell, label, name_of, short
 from resexp.analysis.contrasts import Difference, differences
 from resexp.analysis.gradient_ratio import GradientRatio, gradient_ratio
+from resexp.analysis.looks import Look
 from resexp.analysis.samples import LeftOut
-from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
+from resexp.analysis.statistics import ERROR_RATE, MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     differences: tuple[Difference, ...]
     verdicts: tuple[Verdict, ...]
+    look: Look | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON's types: full precision, None for what is undefined or beyond a float."""
@@ -53,19 +55,21 @@ class Comparison:
             "runs": [_row(run, _RUN_KEYS) for run in self.runs],
             "differences": [_difference_row(difference) for difference in self.differences],
             "verdicts": [_verdict_row(verdict) for verdict in self.verdicts],
+            **({} if self.look is None else {"look": self.look._asdict()}),
         }
 
 
-def compare_runs(runs: Sequence[RunSummary]) -> Comparison:
+def compare_runs(runs: Sequence[RunSummary], look: Look | None = None) -> Comparison:
     """Compare the arms in every cell; the first arm to appear is what the others are set against.
 
-    Raises ValueError for two runs of one arm, cell and seed.
+    look: which of a growing comparison's looks this is; None: the only one, at 5%. Raises ValueError for two
+    runs of one arm, cell and seed.
     """
     cells = by_cell(runs)
-    found = differences(cells)
+    found = differences(cells, ERROR_RATE if look is None else look.level)
     verdicts = [verdict for cell, arms in cells.items() for verdict in _on_each_arm(cell, arms)]
     verdicts += [_on(difference) for difference in found if _worth_a_sentence(difference)]
-    return Comparison(tuple(runs), tuple(found), tuple(verdicts))
+    return Comparison(tuple(runs), tuple(found), tuple(verdicts), look)
 
 
 def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
@@ -168,7 +172,7 @@ def _amount(difference: Difference) -> str:
 
 
 def _support(difference: Difference) -> str:
-    n = difference.estimate.n
+    n, level = difference.estimate.n, difference.level
     if n == 0:
         return "n = 0, no seed ended on both sides"
     if n == 1:
@@ -177,9 +181,12 @@ def _support(difference: Difference) -> str:
         return f"n = {n}, an interval without a word"
     if n < MIN_SEEDS_FOR_A_WORD:
         return f"n = {n}, fewer than {MIN_SEEDS_FOR_A_WORD} seeds, so no word"
+    if not level:
+        return f"n = {n}, an interval without a word: earlier looks have spent the 5%"
     if difference.adjusted_p is None:
         return f"n = {n}, no split of those that trained could give a word"
-    found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}"
+    of = "" if level == ERROR_RATE else f" (a word below {level:.2g})"
+    found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}{of}"
     if difference.about == "fates":
         return f"{found} by Fisher's exact test"
     if difference.word is None:
@@ -212,7 +219,7 @@ _RUN_KEYS = (
 )
 _DIFFERENCE_KEYS = (
     "about", "what", "arm", "reference", "metric", "adjusted_p", "word", "obstacle",
-    "odd", "turns", "counts",
+    "odd", "turns", "counts", "level",
 )
 _VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence", "statement")
 # fmt: on

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -55,6 +56,13 @@ def compare(
     full: Annotated[
         bool, typer.Option("--full", help="The quick look's long form: depth 56, minutes in place of one.")
     ] = False,
+    until: Annotated[
+        Literal["resolved"] | None,
+        typer.Option(help="resolved: add seeds until the arms are told apart, by looks planned beforehand."),
+    ] = None,
+    max_seeds: Annotated[
+        int, typer.Option("--max-seeds", min=5, max=1000, help="With --until: the last look's seeds.")
+    ] = 20,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
     ] = False,
@@ -85,6 +93,8 @@ def compare(
 
     Example: resexp compare plain residual --full
 
+    Example: resexp compare plain residual --config plain20 --until resolved --max-seeds 20
+
     Example: resexp compare --arms model.order=pre,post --set model.depth=56
 
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
@@ -92,19 +102,21 @@ def compare(
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
     """
     _check_place(executor, ray_address, gpus_per_run)
+    from resexp.analysis.looks import schedule
     from resexp.experiments.plan import make_plan
 
-    plan = make_plan(
+    counts = schedule(seeds, max_seeds) if until else [seeds]
+    plan_with = partial(
+        make_plan,
         arms or [],
         runs_dir=runs_dir,
         config=config,
         sets=sets_of(set_, data),
         vary=axes_of(vary, depth),
-        num_seeds=seeds,
-        name=name,
         full=full,
         by=axes_of([by], None, "--arms") if by else None,
     )
+    plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
         _show_forecast(plan, json_)
         return
@@ -114,12 +126,20 @@ def compare(
     with locked(plan.folder):
         admit_kind(plan.folder, "comparison")
         from resexp.experiments.compare import run_plan
+        from resexp.experiments.until import run_until_resolved
         from resexp.report.progress import display
         from resexp.signals import stop_on_signals
 
-        place = _place(executor, ray_address, gpus_per_run)
+        place = partial(_place, executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
-            failed = run_plan(plan, executor=place, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
+            how = {"command": ["resexp", *sys.argv[1:]], "stop": stop, "show": show}
+            if until:
+                grown = partial(plan_with, name=plan.folder.name)
+                failed = run_until_resolved(
+                    lambda count: grown(num_seeds=count), counts, executor=place, **how
+                )
+            else:
+                failed = run_plan(plan, executor=place(), **how)
     _show_comparison(plan.folder, json_)
     if failed:
         raise failed

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
-from resexp.analysis.verdicts import compare_runs
+from resexp.analysis.looks import Look, level_of
+from resexp.analysis.verdicts import Comparison, compare_runs
 from resexp.config import DataSection
 from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
@@ -20,7 +21,7 @@ from resexp.experiments.plan import Job, Plan
 from resexp.records.files import write_json
 from resexp.records.preflight import admit
 from resexp.records.run import Run, read_folder_manifest
-from resexp.records.schema import FolderManifest
+from resexp.records.schema import FolderManifest, LookRow
 from resexp.report.comparison_page import write_report
 from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
@@ -73,10 +74,12 @@ def run_plan(
     command: Sequence[str],
     stop: Stop,
     show: Dashboard,
+    planned_looks: int | None = None,
 ) -> FailedRunsError | None:
     """Train what is not trained yet, compare, and write comparison.json and the report.
 
-    The caller holds the folder's lock.
+    The caller holds the folder's lock. planned_looks: at how many numbers of seeds it is judged, if that was
+    decided before the first.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
     precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
@@ -85,8 +88,14 @@ def run_plan(
     """
     names = _names(plan)
     _require_no_less(plan.folder, names)
+    before = _manifest_of(plan.folder)
     manifest = FolderManifest(
-        kind="comparison", command=shlex.join(command), versions={"resexp": __version__}, runs=names
+        kind="comparison",
+        command=shlex.join(command),
+        versions={"resexp": __version__},
+        runs=names,
+        planned_looks=planned_looks if before is None else before.planned_looks,
+        looks=[] if before is None else before.looks,
     )
     write_json(plan.folder / "manifest.json", manifest.to_json())
     runs, failures = list(plan.recorded), list[Failure]()
@@ -124,9 +133,35 @@ def run_plan(
     summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
-    write_json(plan.folder / "comparison.json", compare_runs(summaries).to_json())
+    write_json(plan.folder / "comparison.json", _judged(plan.folder, manifest, summaries).to_json())
     write_report(plan.folder)
     return failed
+
+
+def _manifest_of(folder: Path) -> FolderManifest | None:
+    path = folder / "manifest.json"
+    return read_folder_manifest(path) if path.exists() else None
+
+
+def _judged(folder: Path, manifest: FolderManifest, summaries: Sequence[RunSummary]) -> Comparison:
+    """Judge the runs at the level that is left for this look, which is recorded as spent before it is used.
+
+    A look that could give no word, with too few seeds, spends nothing; the same runs again are the same look.
+    """
+    ended = sum(run.status in ("finished", "diverged") for run in summaries)
+    arms = {run.arm for run in summaries}
+    seeds = max((len({run.seed for run in summaries if run.arm == arm}) for arm in arms), default=0)
+    last = manifest.looks[-1] if manifest.looks else None
+    if last is not None and last.ended == ended:
+        return compare_runs(summaries, Look(last.number, last.seeds, last.level))
+    number = len(manifest.looks) + 1
+    look = Look(number, seeds, level_of(number, manifest.planned_looks))
+    found = compare_runs(summaries, look)
+    if any(difference.adjusted_p is not None for difference in found.differences):
+        row = LookRow(number=number, seeds=seeds, level=look.level, ended=ended)
+        spent = manifest.model_copy(update={"looks": [*manifest.looks, row]})
+        write_json(folder / "manifest.json", spent.to_json())
+    return found
 
 
 def _summaries(
@@ -192,8 +227,8 @@ def _names(plan: Plan) -> list[str]:
 
 def _require_no_less(folder: Path, names: Sequence[str]) -> None:
     """A comparison may grow; one that lacks runs of the comparison that is there would lose it."""
-    path = folder / "manifest.json"
-    there = read_folder_manifest(path).runs if path.exists() else []
+    before = _manifest_of(folder)
+    there = before.runs if before else []
     if lost := [name for name in there if name not in names]:
         raise RunFolderError(
             f"{folder}: holds another comparison; not asked for now: {', '.join(lost[:3])}"

@@ -121,6 +121,15 @@ class Manifest(Record):
         return getattr(self, name).to_json()
 
 
+class LookRow(Record):
+    """A look at a comparison that could give words, and what it spent of the 5%. ended: runs then over."""
+
+    number: int
+    seeds: int
+    level: float
+    ended: int
+
+
 class FolderManifest(Record):
     """manifest.json of what is no run: a comparison, a table of gradients, a claim."""
 
@@ -131,6 +140,8 @@ class FolderManifest(Record):
     versions: dict[str, str] | None = None
     runs: list[str] = []
     """of a comparison: the names of its runs' folders"""
+    planned_looks: int | None = None
+    looks: list[LookRow] = []
 
 
 class StepRow(Record):
