@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from resexp.config.yaml_nodes import CONTROL_CHARACTER
+from resexp.config.yaml_nodes import without_commands
 
 LINE_EVERY_SECONDS = 5.0
 MAX_BARS = 12
@@ -67,7 +67,9 @@ class Bars:
 
     def update(self, label: str, snapshot: Snapshot) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=snapshot.steps, figures="")
+            self._tasks[label] = self._progress.add_task(
+                without_commands(label), total=snapshot.steps, figures=""
+            )
             self._make_room()
         self._progress.update(self._tasks[label], completed=snapshot.step, figures=figures(snapshot))
 
@@ -85,7 +87,7 @@ class Bars:
             self._progress.remove_task(self._tasks.pop(self._over.popleft()))
 
     def say(self, line: str) -> None:
-        self._progress.console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(without_commands(line), markup=False, highlight=False, soft_wrap=True)
 
 
 class PlainLines:
@@ -118,12 +120,7 @@ class PlainLines:
             self.say(f"{self._num_over} of {self._num_runs} runs are over")
 
     def say(self, line: str) -> None:
-        self._console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _without_commands(line: str) -> str:
-    """What a name might tell the terminal to do is shown instead."""
-    return CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line)
+        self._console.print(without_commands(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def figures(snapshot: Snapshot) -> str:

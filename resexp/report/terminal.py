@@ -1,14 +1,16 @@
 """Terminal output: results as a table, then sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.config.yaml_nodes import without_commands
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
 from resexp.records.schema import GradientRow, GradientsDocument
@@ -31,13 +33,24 @@ FIXED = ("T", "factor a layer", "theory")
 NUMBERS = ("depth", "width", "T", "theory", "1e±3")
 
 
+class _Shown:
+    """A table in which what would command the terminal is spelled out; such a line gets longer."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._table, options):
+            yield segment._replace(text=without_commands(segment.text, lines=True))
+
+
 def show(table: Table, *sentences: str) -> None:
-    """Print on stdout."""
+    """Print on stdout, without what would command the terminal."""
     if table.columns:
-        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
+        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(_Shown(table))
     console = Console(highlight=False)
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(without_commands(sentence), markup=False, soft_wrap=True)
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:

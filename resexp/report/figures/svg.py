@@ -12,6 +12,7 @@ import matplotlib
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from resexp.config.yaml_nodes import without_commands
 from resexp.report.figures.gradient_curves import FRAME
 from resexp.report.figures.style import (
     INK,
@@ -49,6 +50,7 @@ def to_svg(figure: Figure, description: str) -> str:
     """
     root = ElementTree.fromstring(_drawn(figure))
     _tidy(root)
+    description = without_commands(description)
     content = description + ElementTree.tostring(root, encoding="unicode")
     _own_ids(root, "f" + hashlib.sha256(content.encode()).hexdigest()[:8])
     for element in root.iter():
