@@ -121,12 +121,10 @@ NO_DOCUMENTS = {
     "training/step.py": {"self._optimizer.param_groups[0]"},
     "experiments/verify.py": {
         "goal",
-        "goal['journal']",
         "mark",
         "state",
         "state['journal']",
         "states[-1]",
-        "states[-1]['journal']",
     },
     "experiments/executors/ray.py": {"node", "there"},
 }

@@ -11,6 +11,7 @@ import typer
 from resexp.cli.completion import run_folders
 from resexp.cli.options import JsonOption, RunsDirOption
 from resexp.cli.output import note, print_json
+from resexp.config.yaml_nodes import without_commands
 from resexp.errors import InUseError, RunFolderError, UsageError
 
 
@@ -81,7 +82,8 @@ def verify_run(
     for check in verify(folder, lambda: load(data)):
         checks.append(check._asdict())
         if not json_:
-            print(f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}", flush=True)
+            line = f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}"
+            print(without_commands(line), flush=True)
     if json_:
         print_json({"folder": str(folder), "checks": checks})
     if broken := [check["what"] for check in checks if not check["holds"]]:

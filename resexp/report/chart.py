@@ -7,6 +7,8 @@ from typing import NamedTuple
 from rich.table import Table
 from rich.text import Text
 
+from resexp.config.yaml_nodes import without_commands
+
 Points = Mapping[float, float]
 """y by x."""
 MARKS = "o+x*"
@@ -41,7 +43,7 @@ class Chart(NamedTuple):
                 if not math.isnan(y):
                     cells[axis.row(y), _column(x, x_axis, columns)] = index
         labels = axis.labels()
-        text = Text(self.title[:width], style="bold")
+        text = Text(without_commands(self.title)[:width], style="bold")
         for row in range(ROWS):
             text.append(f"\n{labels.get(row, ''):>{LABEL - 1}} ", style="not bold")
             text.append("|" if row in labels else " ", style="dim not bold")
@@ -72,7 +74,7 @@ def marks_legend(names: Sequence[str]) -> Text:
     """Return the marks with their names."""
     text = Text()
     for index, name in enumerate(names):
-        text.append(f"{MARKS[index % 4]} {name}", style=STYLES[index % 4])
+        text.append(f"{MARKS[index % 4]} {without_commands(name)}", style=STYLES[index % 4])
         text.append("   ")
     text.rstrip()
     return text

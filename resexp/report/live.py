@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from resexp.config.yaml_nodes import without_commands
 from resexp.report.chart import Chart, Points, beside, marks_legend
 from resexp.report.formatting import scientific
 from resexp.report.sentences import amount
@@ -95,7 +96,8 @@ class LiveView:
             ),
             Chart("Loss of a batch", {arm: self._losses.get(run, {}) for arm, run in runs.items()}, "step"),
         ]
-        head = Text(f"Training: {self._now.cell}" if self._now.cell else "Training", style="bold")
+        cell = without_commands(self._now.cell)
+        head = Text(f"Training: {cell}" if cell else "Training", style="bold")
         return Group(Text(), head, beside(charts, min(width, WIDEST_VIEW)), marks_legend(list(arms)))
 
 

@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from resexp.config.yaml_nodes import CONTROL_CHARACTER
+from resexp.config.yaml_nodes import without_commands
 from resexp.report.live import FirstLook, LiveView, RunPlace, pictures
 
 LINE_EVERY_SECONDS = 5.0
@@ -96,7 +96,9 @@ class Bars:
 
     def update(self, label: str, snapshot: Snapshot) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=snapshot.steps, figures="")
+            self._tasks[label] = self._progress.add_task(
+                without_commands(label), total=snapshot.steps, figures=""
+            )
             self._make_room()
         self._view.update(label, snapshot.step, snapshot.loss, snapshot.arriving)
         self._progress.update(self._tasks[label], completed=snapshot.step, figures=figures(snapshot))
@@ -109,7 +111,7 @@ class Bars:
         console = self._progress.console
         console.print(pictures(looks, console.width), highlight=False)
         for look in looks:
-            console.print(_without_commands(look.sentence), markup=False, highlight=False)
+            console.print(without_commands(look.sentence), markup=False, highlight=False)
 
     def over(self, label: str) -> None:
         self._progress.advance(self._all)
@@ -122,7 +124,7 @@ class Bars:
             self._progress.remove_task(self._tasks.pop(self._over.popleft()))
 
     def say(self, line: str) -> None:
-        self._progress.console.print(_without_commands(line), markup=False, highlight=False)
+        self._progress.console.print(without_commands(line), markup=False, highlight=False)
 
 
 class PlainLines:
@@ -161,12 +163,7 @@ class PlainLines:
             self.say(f"{self._num_over} of {self._num_runs} runs are over")
 
     def say(self, line: str) -> None:
-        self._console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _without_commands(line: str) -> str:
-    """What a name might tell the terminal to do is shown instead."""
-    return CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line)
+        self._console.print(without_commands(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def figures(snapshot: Snapshot) -> str:

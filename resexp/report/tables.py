@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
 from resexp.analysis.statistics import mean_estimate
+from resexp.config.yaml_nodes import without_commands
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
@@ -249,7 +250,7 @@ def to_csv(table: FinalTable) -> str:
     writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else ["arm"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table.rows)
-    return file.getvalue()
+    return without_commands(file.getvalue(), lines=True)
 
 
 def to_markdown(table: FinalTable) -> str:
@@ -268,9 +269,13 @@ def to_latex(table: FinalTable) -> str:
     return f"\\begin{{tabular}}{{{shape}}}\n{body}\n\\end{{tabular}}\n"
 
 
+def _one_line(text: str) -> str:
+    return without_commands(" ".join(text.split()))
+
+
 def _markdown(text: str) -> str:
     # No newline may end the row, no bar the cell; the rest is what Markdown or HTML would take for its own.
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", _one_line(text))
 
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--"}
@@ -278,4 +283,4 @@ LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(LATEX.get(character, character) for character in _one_line(text))

@@ -1,15 +1,17 @@
 """Terminal output: results as a table, then sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
 from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.config.yaml_nodes import without_commands
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
 from resexp.records.schema import GradientRow, GradientsDocument
@@ -31,8 +33,22 @@ FIXED = ("T", "factor a layer", "theory")
 NUMBERS = ("depth", "width", "T", "theory", "1e±3")
 
 
+class _Shown:
+    """A table in which what would command the terminal is spelled out; such a line gets longer."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._table, options):
+            yield segment._replace(text=without_commands(segment.text, lines=True))
+
+
 def show(table: TextTable | Table, *sentences: str) -> None:
-    """Print on stdout: fitted to a terminal, in whole lines where a file or a program reads it."""
+    """Print on stdout: fitted to a terminal, in whole lines where a file or a program reads it.
+
+    What would command the terminal is spelled out.
+    """
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
     fitted = table.fitted(width) if isinstance(table, TextTable) else table
@@ -40,9 +56,9 @@ def show(table: TextTable | Table, *sentences: str) -> None:
         least = Measurement.get(console, console.options.update(width=WIDEST), fitted)
         needed = least.minimum if width is not None else least.maximum
         # One that is cut off would mislead: beyond what folds, the terminal wraps.
-        Console(highlight=False, width=max(needed, console.width)).print(fitted)
+        Console(highlight=False, width=max(needed, console.width)).print(_Shown(fitted), crop=False)
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=not console.is_terminal)
+        console.print(without_commands(sentence), markup=False, soft_wrap=not console.is_terminal)
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:

@@ -12,6 +12,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
 
 from resexp.analysis.gradient_ratio import slope
 from resexp.config import Config
+from resexp.config.yaml_nodes import without_commands
 from resexp.records.schema import ProfileRow
 from resexp.records.summary import first_over_last
 from resexp.report.figures.gradient_grid import heat_figure, step_figure
@@ -72,7 +73,13 @@ def opening(config: Config, data: str) -> list[Summary]:
     """Return what is shown from the start: layout, words, settings."""
     named = {key: getattr(config.model, key) for key in HPARAM_SETTINGS}
     optim = config.optim
-    settings = {**named, "seed": config.seed, "data": data, "lr": optim.lr, "steps": optim.steps}
+    settings = {
+        **named,
+        "seed": config.seed,
+        "data": without_commands(data),
+        "lr": optim.lr,
+        "steps": optim.steps,
+    }
     experiment, start, _ = hparams(settings, dict.fromkeys(HPARAM_METRICS, 0.0))
     return [custom_scalars(LAYOUT), text("how_to_read", HOW_TO_READ), experiment, start]
 

@@ -14,7 +14,8 @@ from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
 from resexp.probes import probe
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
-from resexp.records.run import Run
+from resexp.records.losses import read_losses
+from resexp.records.run import Run, stream_metrics
 from resexp.records.schema import FaultRow, RunResult
 from resexp.records.summary import summarize
 from resexp.signals import Stop
@@ -170,8 +171,8 @@ def _run(
         logger.state()
     result = summarize(
         layers=layers,
-        losses=logger.losses,
-        metrics=Run(folder).metrics,
+        losses=read_losses(folder),
+        metrics=stream_metrics(folder / "metrics.jsonl"),
         profile=Run(folder).profile,
         steps=config.optim.steps,
     )
@@ -218,7 +219,7 @@ class _Backlog:
         seconds, self._written = now - max(began, self._written), now
         speed = num * self._optim.batch_size / seconds
         self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
-        self.progress = Progress(start + num, self._optim.steps, self._logger.losses[-1], speed)
+        self.progress = Progress(start + num, self._optim.steps, float(readings.loss[-1]), speed)
         self._report(self.progress)
         return None
 

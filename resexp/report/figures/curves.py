@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from resexp.config.yaml_nodes import one_line
 from resexp.report.figures.lines import DASHES, Line, draw_line, legend
 from resexp.report.figures.style import FONT_SIZE, SOFT, panel
 
@@ -102,7 +103,7 @@ def _error_bars(
             )  # fmt: skip
     for label, filling in (("training", SOFT), ("test", "none")):
         axes.bar([0], [0], facecolor=filling, edgecolor=SOFT, linewidth=1.4, label=label)
-    axes.set_xticks(range(len(pairs)), [line.label for line, _ in pairs])
+    axes.set_xticks(range(len(pairs)), [one_line(line.label) for line, _ in pairs])
     axes.grid(False, axis="x")
     axes.margins(y=0.12)
     axes.set_ylim(0, max(axes.get_ylim()[1], 1.1 * guess_error))

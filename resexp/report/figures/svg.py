@@ -14,6 +14,7 @@ from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from resexp.config.yaml_nodes import without_commands
 from resexp.report.figures.gradient_curves import FRAME
 from resexp.report.figures.hover import Hover
 from resexp.report.figures.style import (
@@ -56,6 +57,7 @@ def to_svg(figure: Figure, description: str, hover: Hover | None = None) -> str:
     """
     root = ElementTree.fromstring(_drawn(figure))
     _tidy(root)
+    description = without_commands(description)
     content = description + ElementTree.tostring(root, encoding="unicode")
     _own_ids(root, "f" + hashlib.sha256(content.encode()).hexdigest()[:8])
     for element in root.iter():
