@@ -89,7 +89,10 @@ def test_every_run_has_a_folder_that_names_it() -> None:
     for job in made.jobs:
         assert job.folder.parent == made.folder
         assert job.folder.name == job.config.name
-        assert job.folder.name == f"{job.arm}-d20-s{job.config.seed}-{job.config.digest()[:8]}"
+        assert (
+            job.folder.name
+            == f"{job.arm}-d20-{job.config.model.norm}-s{job.config.seed}-{job.config.digest()[:8]}"
+        )
 
 
 def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> None:
@@ -126,7 +129,7 @@ def test_a_config_file_may_be_called_what_no_run_may_be(tmp_path: Path) -> None:
     (tmp_path / "my net é.yaml").write_text("model: {depth: 8}\n")
     (job,) = plan([str(tmp_path / "my net é.yaml")]).jobs
     assert job.arm == "my net é"
-    assert job.folder.name.startswith("my-net---d8-s0-")
+    assert job.folder.name.startswith("my-net---d8-batch-s0-")
 
 
 def test_plans_are_made_of_valid_configs() -> None:
@@ -175,3 +178,12 @@ def test_an_arm_by_a_key_is_the_run_that_setting_the_key_makes() -> None:
 def test_arms_that_do_not_fit_together_are_told_in_a_line(arms: list[str], changes: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         plan(arms, **changes)
+
+
+def test_a_run_that_began_under_its_old_name_keeps_its_place(tmp_path: Path) -> None:
+    (new,) = plan(["plain"], config="plain20", runs_dir=tmp_path).jobs
+    old = new.folder.with_name(new.folder.name.replace("-batch-", "-"))
+    old.mkdir(parents=True)
+    (again,) = plan(["plain"], config="plain20", runs_dir=tmp_path).jobs
+    assert (again.folder, again.config.name) == (old, old.name)
+    assert again.config.digest() == new.config.digest()

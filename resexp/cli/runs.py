@@ -14,6 +14,12 @@ from resexp.cli.output import note, print_json
 from resexp.config.yaml_nodes import without_commands
 from resexp.errors import InUseError, RunFolderError, UsageError
 
+HOW_TO_SET = (
+    "In TensorBoard: settings (at the right), Smoothing 0, or each curve is a running mean;",
+    'untick "Ignore outliers in chart scaling", or the curve that differs most is cut off.',
+    "Begin with Custom Scalars, then Images.",
+)
+
 
 def runs(
     runs_dir: RunsDirOption = Path("runs"),
@@ -105,6 +111,7 @@ def board(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise UsageError(f"--host {host}: {error.strerror}; 127.0.0.1 is this machine alone") from error
+    note(*HOW_TO_SET, *([f"Unsmoothed: http://{host}:{port}/?smoothing=0#timeseries"] if port else []))
     arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
     arguments += ["--samples_per_plugin", "images=100"]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])

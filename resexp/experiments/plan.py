@@ -259,9 +259,14 @@ def _names(keys: Sequence[str], sets: Sequence[str]) -> bool:
 
 
 def _placed(arm: str, config: Config, folder: Path) -> tuple[Config, Path]:
-    """The config named after its place, `ARM-dDEPTH-sSEED-HASH8`, and that place."""
-    called = re.sub(r"[^A-Za-z0-9._-]", "-", arm[:40])
-    name = f"{called}-d{config.model.depth}-s{config.seed}-{config.digest()[:8]}"
+    """The config named after its place, `ARM-dDEPTH-NORM-sSEED-HASH8`, and that place.
+
+    A run that began when names did not say the norm keeps its place.
+    """
+    called, model = re.sub(r"[^A-Za-z0-9._-]", "-", arm[:40]), config.model
+    ending = f"s{config.seed}-{config.digest()[:8]}"
+    before = f"{called}-d{model.depth}-{ending}"
+    name = before if (folder / before).exists() else f"{called}-d{model.depth}-{model.norm}-{ending}"
     return config.model_validate({**config.model_dump(), "name": name}), child(folder, name)
 
 

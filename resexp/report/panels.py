@@ -8,7 +8,7 @@ import numpy as np
 
 from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
 from resexp.report.figures.curves import FEWEST_FOR_A_COURSE, error_panel, loss_panel, number_panel
-from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
+from resexp.report.figures.gradient_curves import decade_span, frames_panel, heat_panel, responses_panel
 from resexp.report.figures.hover import HoverGrid, HoverLines, hover_lines
 from resexp.report.figures.lines import Line, line
 from resexp.report.figures.page_picture import PagePicture, picture_of
@@ -205,9 +205,7 @@ def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str
                 sizes[np.searchsorted(layers, column.x), k] = column.middle
             with np.errstate(divide="ignore"):
                 grids[arm] = next(iter(columns.values())), list(columns), layers, np.log10(sizes)
-    finite = [grid[np.isfinite(grid)] for *_, grid in grids.values()]
-    known = np.concatenate([*finite, [0.0]])
-    span = math.floor(known.min()), max(math.ceil(known.max()), math.floor(known.min()) + 1)
+    span = decade_span([grid for *_, grid in grids.values()])
     for arm, (first, probed, layers, grid) in grids.items():
         picture = heat_panel(layers, probed, grid, span=span)
         texts = [

@@ -95,6 +95,13 @@ def heat_panel(
     return figure
 
 
+def decade_span(grids: Sequence[Float64s]) -> tuple[float, float]:
+    """Return whole decades that hold 1 and everything finite in the grids of log10 sizes."""
+    known = np.concatenate([*(grid[np.isfinite(grid)] for grid in grids), [0.0]])
+    low = math.floor(known.min())
+    return low, max(math.ceil(known.max()), low + 1)
+
+
 def responses_panel(lines: Sequence[Line], colours: Mapping[str, str]) -> Figure:
     """Draw the standard deviation of each block's response against its layer (He et al. 2015, Fig. 7)."""
     figure, axes = panel()
