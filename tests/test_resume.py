@@ -272,17 +272,18 @@ def test_tensorboard_has_nothing_twice_after_a_kill_before_the_first_checkpoint(
 ) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config = tiny_config(**SHORT)
-    assert train(tmp_path, config, splits, until=1) is None
-    shutil.rmtree(tmp_path / "checkpoints")  # as if killed before it was saved
-    assert train(tmp_path, config, splits) is not None
-    shown = EventAccumulator(str(tmp_path)).Reload()
+    config, folder = tiny_config(**SHORT), tmp_path / "run"
+    folder.mkdir()  # no run beside it, so that it holds the text
+    assert train(folder, config, splits, until=1) is None
+    shutil.rmtree(folder / "checkpoints")  # as if killed before it was saved
+    assert train(folder, config, splits) is not None
+    shown = EventAccumulator(str(folder)).Reload()
     tags = shown.Tags()["tensors"]
     assert len(tags) == 2  # the text and the custom scalars
     for tag in tags:
         steps = [event.step for event in shown.Tensors(tag)]
         assert len(steps) == len(set(steps)), tag
-    paths = sorted(tmp_path.glob("events.out.tfevents.*"))
+    paths = sorted(folder.glob("events.out.tfevents.*"))
     written = [EventAccumulator(str(path)).Reload() for path in paths]
     for tag in tags:
         assert sum(tag in each.Tags()["tensors"] for each in written) == 1, tag
