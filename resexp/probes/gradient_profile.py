@@ -6,8 +6,8 @@ backward pass in all, no hooks. E is the *sum* of the images' cross-entropies, s
 that image's own gradient (with batch norm the images of a batch see each other: then it is how the whole
 batch's E answers to that image).
 
-Run it where subnormal numbers are not flushed to zero (`torch.set_flush_denormal(False)`), or they are counted as
-exact zeros. Either way a zero here is underflow.
+Run it where subnormal numbers are not flushed to zero (`torch.set_flush_denormal(False)`), or they are counted
+as exact zeros. Either way a zero here is underflow.
 """
 
 from collections.abc import Iterator, Sequence
@@ -129,7 +129,7 @@ def gradient_profile(net: Network, batch: Batch) -> Measured:
 
 
 def _split(flow: Flow, folded: Folded) -> Measured:
-    """Say how g_in = g_s + g_b came about. reach: the part of the input's positions that the shortcut reads."""
+    """Say how g_in = g_s + g_b came about. reach: the part of the input that the shortcut reads."""
     found = parted(flow.out, flow.through_shortcut, flow.through_branch, flow.at_input)
     if flow.through_shortcut is None:
         return found | {"reach": None}

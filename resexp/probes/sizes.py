@@ -21,6 +21,8 @@ SPLIT = (
     "cosine",
     "reach",
 )
+PIECE = 2**18
+"""Elements converted to float64 at a time: they stay in a CPU's cache, which is ten times as fast as the whole."""
 
 
 def parted(out: Tensor, shortcut: Tensor | None, branch: Tensor, at_input: Tensor) -> Measured:
@@ -62,6 +64,12 @@ def size_at_output(g: Tensor, num_images: int) -> Measured:
     }
 
 
+def norm_of(g: Tensor, num_images: int) -> float | None:
+    """Return the L2 norm of dE/dx an image, as `size_at_output` has it; None where it is not finite."""
+    scale = _scale(g)
+    return finite(math.sqrt(_square(g, scale) / num_images) / scale)
+
+
 def size_of_weight(g: Tensor, weight: Tensor, num_images: int) -> Measured:
     """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero.
 
@@ -87,8 +95,15 @@ def _scale(g: Tensor) -> float:
 
 def _square(g: Tensor, scale: float) -> float:
     """Return |scale * g|^2."""
-    norm = float(torch.linalg.vector_norm(g if scale == 1.0 else g * scale, dtype=torch.float64))
-    return norm * norm
+    g = g.detach() if scale == 1.0 else g.detach() * scale
+    if g.is_cuda:
+        norm = float(torch.linalg.vector_norm(g, dtype=torch.float64))
+        return norm * norm
+    total = 0.0
+    for part in g.flatten().split(PIECE):
+        converted = part.double()
+        total += float(torch.dot(converted, converted))
+    return total
 
 
 def _ratio(part: float, whole: float) -> float | None:
