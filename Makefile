@@ -7,7 +7,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test check setup gpu gpu-wheels torture clean
 
-demo: setup
+demo: .venv/.installed
 	$(BIN)/resexp compare plain residual
 
 # A file stays with one of the two processes: its fixtures are made once.
@@ -36,12 +36,17 @@ gpu:
 torture: setup
 	$(BIN)/python tests/torture.py
 
-setup: .venv/.installed
+setup: .venv/.tested
 
 # torch and torchvision from one index, the same versions on every machine: see constraints.txt.
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+# What tests need on top: Ray, a browser's driver, linters.
+.venv/.tested: .venv/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,ray]'
 	touch $@
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from benchmarks.recorded import config_of, write_comparison
 from benchmarks.results import record
 from resexp.experiments.plan import Job
 from resexp.records.run import Run
+from resexp.report.live import FirstLook, RunPlace
 
 SECONDS, MEGABYTES = 20.0, 1000.0
 
@@ -37,7 +38,8 @@ class Nobody:
 
     def update(self, label: str, snapshot: object) -> None: ...
     def say(self, line: str) -> None: ...
-    def expect(self, num_runs: int) -> None: ...
+    def expect(self, places: Mapping[str, RunPlace]) -> None: ...
+    def first_looks(self, looks: Sequence[FirstLook]) -> None: ...
     def over(self, label: str) -> None: ...
 
 

@@ -26,6 +26,7 @@ from resexp.analysis.gradient_ratio import (
     Direction,
     gradient_ratio,
 )
+from resexp.analysis.looks import Look, level_of
 from resexp.analysis.statistics import (
     ERROR_RATE,
     MIN_SEEDS_FOR_A_WORD,
@@ -209,6 +210,37 @@ def fates(rng: np.random.Generator, num_seeds: int, plain: float, residual: floa
     )
 
 
+def grown(runs: Sequence[RunSummary], looks: Sequence[int], *, planned: bool | None) -> bool:
+    """Return whether a comparison says any word at one of its looks, each at so many seeds.
+
+    planned: the looks were planned beforehand; False: it was grown by hand; None: each look at the whole 5%.
+    """
+    number = 0
+    for seeds in looks:
+        here = [run for run in runs if run.seed < seeds]
+        level = ERROR_RATE if planned is None else level_of(number + 1, len(looks) if planned else None)
+        found = compare_runs(here, Look(number + 1, seeds, level)).differences
+        number += any(difference.adjusted_p is not None for difference in found)
+        if any(difference.word in ("lower", "higher") for difference in found):
+            return True
+    return False
+
+
+LOOKS = ((3, 5, 10), (5, 10, 20), tuple(range(5, 21)))
+
+
+def growing(num: int, seed: int, looks: Sequence[int], effect: float = 0.0) -> dict[str, Any]:
+    """Return how often a growing comparison of two arms says a word, by the rule of its looks."""
+    rng, said = np.random.default_rng(seed), {"before": 0, "planned": 0, "by hand": 0}
+    arms = {"plain": Draw(1.5), "residual": Draw(1.5 - effect * SPREAD)}
+    for _ in range(num):
+        runs = draw_runs(rng, looks[-1], arms)
+        for rule, planned in (("before", None), ("planned", True), ("by hand", False)):
+            said[rule] += grown(runs, looks, planned=planned)
+    shares = {rule: count / num for rule, count in said.items()}
+    return {"before": shares.pop("before"), "after": shares}
+
+
 def warned(num: int, seed: int, num_seeds: int) -> dict[str, float]:
     """Return how often spiky arms get a false word, and how often a word without a warning of one seed."""
     rng, false, silent = np.random.default_rng(seed), 0, 0
@@ -327,6 +359,10 @@ def figures(num: int, seed: int, say: Callable[[str], object]) -> Iterator[tuple
     for n in SEEDS:
         found = shares(num, seed, lambda rng, n=n: spiky(rng, n)) | {"warning": warned(num, seed, n)}
         yield line(f"equal means, 15% of one arm 0.5 nats higher, n = {n}", found)
+    for looks in LOOKS:
+        name = f"{len(looks)} looks, at {looks[0]} to {looks[-1]} seeds"
+        yield line(f"growing, equal arms, {name}", growing(num, seed, looks))
+    yield line("growing, 2 sd, looks at 5 and 10 seeds", growing(num, seed, (5, 10), 2.0))
     for n in (2, *SEEDS):
         for mean, spread in ((LIMIT, 0.5), (LIMIT, 2.0), (-2.0, 2.0), (0.0, 0.5)):
             name = f"healthy, log10 T {mean:.3g} +- {spread:g} at 56 layers, n = {n}"
@@ -340,6 +376,7 @@ TABLES = {
     "Equal arms": ("equal arms",),
     "Differences that are there": ("a difference", "1 sd at n = 10", "100%", "90%", "50%"),
     "Rare spikes": ("equal means",),
+    "Growing comparisons": ("growing",),
     "Healthy": ("healthy",),
     "Underflow": ("interval of T",),
 }

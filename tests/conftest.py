@@ -22,6 +22,8 @@ from resexp.records.run import Run
 from resexp.report.comparison_page import write_report
 from resexp.training.loop import run
 
+# Read when ray is imported: without it 127.0.0.1 would be the network card to the Ray that the tests share.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

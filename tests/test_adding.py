@@ -82,4 +82,4 @@ def test_what_was_added_is_in_the_record_in_tensorboard_and_on_the_page(folder: 
         events = EventAccumulator(str(path.parent)).Reload()
         drawn = {event.step: event.value for event in events.Scalars("probe/largest_weight/largest")}
         assert drawn == pytest.approx(mine)
-        assert "gradient/first_over_last" in events.Tags()["scalars"]
+        assert "gradient/log10_first_over_last" in events.Tags()["scalars"]

@@ -102,7 +102,7 @@ NO_DOCUMENTS = {
     "report/tables.py": {"row"},  # of the table itself, and of `resexp runs`
     "report/figures/gradient_grid.py": {"KIND_COLOURS"},
     "report/figures/style.py": {"axes.spines"},
-    "report/figures/svg.py": {"element", "root.attrib"},
+    "report/figures/svg.py": {"child", "element", "root.attrib"},
     "training/checkpoint.py": {"state"},  # tensors and what belongs to them, no JSON
     "training/cuda_graph.py": {"optimizer.param_groups[0]"},
     "training/engine.py": {"optimizer.state[parameter]", "state", "state[parameter]"},
@@ -121,12 +121,10 @@ NO_DOCUMENTS = {
     "training/step.py": {"self._optimizer.param_groups[0]"},
     "experiments/verify.py": {
         "goal",
-        "goal['journal']",
         "mark",
         "state",
         "state['journal']",
         "states[-1]",
-        "states[-1]['journal']",
     },
     "experiments/executors/ray.py": {"node", "there"},
 }

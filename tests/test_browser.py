@@ -29,7 +29,7 @@ PAGES = {
     "scalars": ("tag: Accuracy/test", "tag: Loss/train"),
     "custom_scalars": ("Loss", "Accuracy", "First over last", "Slope", "The layers"),
     "images": ("profile/size", "profile/heat_map", "plain20", "residual20"),
-    "text": ("Where to look.", "is vanishing, above 1000 exploding"),
+    "text": ("Where to look.", "is vanishing, above 3 exploding"),
     "hparams": ("plain20", "residual20", "Loss/train", "kind"),
 }
 """What a page must show, by the name in its address."""

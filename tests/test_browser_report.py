@@ -1,10 +1,14 @@
 """The report as a reader meets it: in a browser, wide and narrow, light and dark, on paper."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 import pytest
+
+from resexp.report.formatting import size
 
 pytestmark = pytest.mark.browser
 
@@ -94,6 +98,73 @@ def test_charts_are_visible_and_no_text_is_cut(open_page: Any, width: int) -> No
         assert picture["height"] > 150
         assert picture["marks"] > 5, picture
         assert picture["texts"] > 5
+
+
+def pointed_at(page: Any, chart: Any, x: float, y: float) -> str:
+    """Bring the pointer to a place in an SVG's own units and return what is said there."""
+    chart.scroll_into_view_if_needed()
+    place = chart.evaluate(
+        "(svg, [x, y]) => { const p = new DOMPoint(x, y).matrixTransform(svg.getScreenCTM());"
+        " return [p.x, p.y]; }",
+        [x, y],
+    )
+    page.mouse.move(*place)
+    return page.locator(".tip").inner_text()
+
+
+def test_the_pointer_reads_the_recorded_gradient(open_page: Any, comparison: Path) -> None:
+    """Each layer's number under the pointer is the recorded one, at the slider's step."""
+    page = open_page(viewport={"width": 1280, "height": 900})
+    chart = page.locator("svg[data-hover]:has([data-step])").first
+    data = json.loads(chart.get_attribute("data-hover"))
+    rows = json.loads((comparison / "comparison.json").read_text())["runs"]
+    depth, norm = rows[0]["depth"], rows[0]["norm"]
+    for step in (0, 5):
+        page.locator(".slider input").evaluate(
+            "(input, step) => { input.value = input.closest('.slider').dataset.steps.split(' ')"
+            ".indexOf(String(step)); input.dispatchEvent(new Event('input')); }",
+            step,
+        )
+        line = next(line for line in data["lines"] if line["step"] == step and line["name"] == "plain")
+        for x, y, layer, text in (line["points"][0], line["points"][1]):
+            said = pointed_at(page, chart, x, y)
+            assert f"layer {layer:g}" in said
+            assert f"plain: {text}" in said
+            recorded = []
+            for row in rows:
+                if (row["arm"], row["depth"], row["norm"]) == ("plain", depth, norm):
+                    profile = (comparison / row["folder"] / "profile.jsonl").read_text().splitlines()
+                    found = next(json.loads(one) for one in profile if json.loads(one)["step"] == step)
+                    sizes = {out["layer"]: out["norm"] for out in found["outputs"]}
+                    recorded.append(sizes[layer] / sizes[max(sizes)])
+            assert text == size(geometric_mean(recorded))
+
+
+def test_the_heat_map_under_the_pointer_shows_that_steps_profile(open_page: Any) -> None:
+    page = open_page(viewport={"width": 1280, "height": 900})
+    heat = page.locator('svg[data-hover*="box"]').first
+    data = json.loads(heat.get_attribute("data-hover"))
+    left, top, right, bottom = data["box"]
+    columns, rows = len(data["steps"]), len(data["layers"])
+    for column, row in ((0, 0), (3, rows - 1), (columns - 1, 1)):
+        x = left + (column + 0.5) * (right - left) / columns
+        y = bottom - (row + 0.5) * (bottom - top) / rows
+        said = pointed_at(page, heat, x, y)
+        assert f"layer {data['layers'][row]:g}, step {data['steps'][column]}" in said
+        assert data["texts"][row][column] in said
+        shown = page.locator("svg:has([data-step])").first.evaluate(SHOWN)
+        assert set(shown) == {str(data["steps"][column])}
+
+
+def test_the_slider_plays_to_its_end_and_stops(open_page: Any) -> None:
+    page = open_page(viewport={"width": 1280, "height": 900})
+    button, slider = page.locator(".slider button"), page.locator(".slider input")
+    last = int(slider.get_attribute("max"))
+    slider.evaluate("(input, at) => { input.value = at; }", last - 2)
+    button.click()
+    assert button.get_attribute("aria-label") == "Pause"
+    page.wait_for_function("() => document.querySelector('.slider button').ariaLabel === 'Play'")
+    assert int(slider.input_value()) == last
 
 
 def test_the_answer_fits_the_first_screen(open_page: Any) -> None:

@@ -103,7 +103,7 @@ def test_runs_that_began_differently_are_not_compared(
 def test_a_comparison_grows_and_never_loses_a_run(planned: Planned) -> None:
     bring_about(planned("plain"), local())
     ended = bring_about(planned("plain", "residual"), local())
-    with pytest.raises(RunFolderError, match="another comparison; not asked for now: plain-d5-s0-"):
+    with pytest.raises(RunFolderError, match="another comparison; not asked for now: plain-d5-batch-s0-"):
         bring_about(planned("residual"), local())
     assert (ended.folder / "comparison.json").read_bytes() == ended.document
 

@@ -33,7 +33,7 @@ def shown_commands() -> list[str]:
 def cut_short(command: str) -> list[str]:
     """The same command with the data, depths, seeds and steps of a moment."""
     words = shlex.split(command)[1:]
-    for option, least in (("--seeds", "1"), ("--depth", "8"), ("--data", "crayons")):
+    for option, least in (("--seeds", "1"), ("--max-seeds", "5"), ("--depth", "8"), ("--data", "crayons")):
         if option in words:
             words[words.index(option) + 1] = least
     while "--set" in words and any("data.root" in word or "optim." in word for word in words):

@@ -89,7 +89,10 @@ def test_every_run_has_a_folder_that_names_it() -> None:
     for job in made.jobs:
         assert job.folder.parent == made.folder
         assert job.folder.name == job.config.name
-        assert job.folder.name == f"{job.arm}-d20-s{job.config.seed}-{job.config.digest()[:8]}"
+        assert (
+            job.folder.name
+            == f"{job.arm}-d20-{job.config.model.norm}-s{job.config.seed}-{job.config.digest()[:8]}"
+        )
 
 
 def test_the_same_question_goes_to_the_same_folder_and_another_elsewhere() -> None:
@@ -126,9 +129,61 @@ def test_a_config_file_may_be_called_what_no_run_may_be(tmp_path: Path) -> None:
     (tmp_path / "my net é.yaml").write_text("model: {depth: 8}\n")
     (job,) = plan([str(tmp_path / "my net é.yaml")]).jobs
     assert job.arm == "my net é"
-    assert job.folder.name.startswith("my-net---d8-s0-")
+    assert job.folder.name.startswith("my-net---d8-batch-s0-")
 
 
 def test_plans_are_made_of_valid_configs() -> None:
     for job in plan(["plain", "residual"]).jobs:
         assert Config.model_validate(job.config.model_dump()) == job.config
+
+
+def test_arms_may_be_the_values_of_a_key() -> None:
+    made = plan([], by={"model.order": ["pre", "post"]}, num_seeds=2)
+    assert [
+        (job.arm, job.config.model.order, job.config.model.norm, job.config.seed) for job in made.jobs
+    ] == [
+        (order, order, norm, seed)
+        for order in ("pre", "post")
+        for norm in ("none", "batch")
+        for seed in (0, 1)
+    ]
+    assert len({job.folder for job in made.jobs}) == 8
+
+
+def test_an_arm_that_is_a_norm_keeps_its_init() -> None:
+    made = plan([], by={"model.norm": ["none", "batch"]})
+    assert models(made) == [("none", 20, "none", "default"), ("batch", 20, "batch", "he")]
+
+
+def test_an_arm_by_a_key_is_the_run_that_setting_the_key_makes() -> None:
+    by = plan([], by={"optim.lr": ["0.01", "0.02"]}, config="plain20")
+    (alone,) = plan(["plain"], sets=["optim.lr=0.02"], config="plain20").jobs
+    assert [job.config.digest() for job in by.jobs][1] == alone.config.digest()
+
+
+@pytest.mark.parametrize(
+    ("arms", "changes", "said"),
+    [
+        ([], {}, "name the arms"),
+        (["plain"], {"by": {"model.order": ["pre", "post"]}}, "not both"),
+        ([], {"by": {"model.order": ["pre"]}}, "two values or more"),
+        ([], {"by": {"model.order": ["pre", "pre"]}}, "named 2 times"),
+        ([], {"by": {"seed": ["0", "1"]}}, "named, seeded and executed alike"),
+        ([], {"by": {"run.threads": ["1", "2"]}}, "named, seeded and executed alike"),
+        ([], {"by": {"model.order": ["pre", "post"]}, "sets": ["model.order=pre"]}, "--set or --vary"),
+        ([], {"by": {"model.order": ["pre", "post"]}, "vary": {"model.order": ["pre"]}}, "--set or --vary"),
+    ],
+    ids=str,
+)
+def test_arms_that_do_not_fit_together_are_told_in_a_line(arms: list[str], changes: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        plan(arms, **changes)
+
+
+def test_a_run_that_began_under_its_old_name_keeps_its_place(tmp_path: Path) -> None:
+    (new,) = plan(["plain"], config="plain20", runs_dir=tmp_path).jobs
+    old = new.folder.with_name(new.folder.name.replace("-batch-", "-"))
+    old.mkdir(parents=True)
+    (again,) = plan(["plain"], config="plain20", runs_dir=tmp_path).jobs
+    assert (again.folder, again.config.name) == (old, old.name)
+    assert again.config.digest() == new.config.digest()

@@ -10,9 +10,11 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from PIL import Image
 
 from resexp.report.comparison_page import write_report
 from resexp.report.figures import svg
+from resexp.report.figures.page_picture import picture_of, write_pictures
 from resexp.report.figures.style import INK
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -102,3 +104,35 @@ def test_what_an_attribute_refers_to_is_there_and_two_figures_share_no_id() -> N
         assert used == own
         assert used
     assert not ids[0] & ids[1]
+
+
+def test_the_files_of_a_report_are_its_pictures(comparison: Path, tmp_path: Path, drawn: list[str]) -> None:
+    """Beside the page, as SVG and PNG: the same words, nothing hidden, nothing that a page would know."""
+    folder = shutil.copytree(comparison, tmp_path / "comparison")
+    write_report(folder)
+    page = (folder / "report.html").read_text().split("</header>")[1]
+    vectors, pixels = (sorted((folder / "figures").glob(f"*.{kind}")) for kind in ("svg", "png"))
+    assert len(vectors) == page.count("<figure>") == len(pixels) > 10
+    assert [path.stem for path in vectors] == [path.stem for path in pixels]
+    for vector, pixel in zip(vectors, pixels, strict=True):
+        text = vector.read_text()
+        root = ElementTree.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert not re.search(r"var\(|currentColor|data-hover|display=.none", text)
+        assert {" ".join("".join(each.itertext()).split()) for each in root.iter(TEXT)} <= set(drawn)
+        width, height = (float(root.attrib[side]) for side in ("width", "height"))
+        with Image.open(pixel) as image:
+            assert image.width / image.height == pytest.approx(width / height, rel=0.02)
+            assert image.width > 700
+            assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_two_pictures_of_one_name_have_files_of_their_own(tmp_path: Path) -> None:
+    pictures = []
+    for k in range(2):
+        figure = Figure()
+        figure.subplots().plot([0, k])
+        pictures.append(picture_of(figure, "Gradient / layer", description="", title="", note=""))
+    write_pictures(tmp_path, pictures)
+    names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert names == {f"gradient-layer{end}.{kind}" for end in ("", "-1") for kind in ("svg", "png")}

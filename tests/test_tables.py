@@ -22,13 +22,13 @@ from resexp.report.tables import (
     FinalTable,
     comparison_table,
     final_table,
-    plain_table,
     run_rows,
     runs_table,
     to_csv,
     to_latex,
     to_markdown,
 )
+from resexp.report.text_table import MAY_DROP, MOST_UNFOLDED, TextTable, text_table
 
 
 def entry(arm: str = "plain", fate: str = "finished", seed: int = 0, **numbers: Any) -> Entry:
@@ -55,9 +55,9 @@ def only_row(*entries: Entry) -> tuple[FinalTable, dict[str, str]]:
     return table, dict(zip(table.names, texts, strict=True))
 
 
-def shown(table: object) -> str:
-    console = Console(width=240, file=io.StringIO(), color_system=None)
-    console.print(table)
+def shown(table: TextTable, width: int | None = None) -> str:
+    console = Console(width=width or 240, file=io.StringIO(), color_system=None)
+    console.print(table.fitted(width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -86,9 +86,9 @@ def test_means_and_intervals_are_those_of_the_recorded_runs(comparison: Path) ->
 
 def test_only_axes_that_vary_are_shown(comparison: Path) -> None:
     entries, _ = read_comparison(comparison)
-    assert final_table(entries, []).names[:5] == ["arm", "depth", "norm", "init", "seeds"]
+    assert final_table(entries, []).names[:5] == ["arm", "depth", "norm", "init", "test accuracy"]
     batch = [entry for entry in entries if entry.run.norm == "batch"]
-    assert final_table(batch, []).names[:3] == ["arm", "depth", "seeds"]
+    assert final_table(batch, []).names[:3] == ["arm", "depth", "test accuracy"]
 
 
 def test_a_stuck_seed_is_in_the_mean_and_a_diverged_one_is_counted() -> None:
@@ -106,7 +106,7 @@ def test_where_some_seeds_underflow_the_bound_alone_is_shown() -> None:
     _, texts = only_row(
         *(entry(transport_initial=0.0, seed=seed) for seed in range(4)), entry(transport_initial=2e-3, seed=4)
     )
-    assert re.fullmatch(r"< \d\.\de-\d\d vanishing", texts["T"])
+    assert re.fullmatch(r"< \d\.\de-\d\d vanishing", texts["gradient reaching layer 1"])
 
 
 def test_where_every_seed_is_stuck_their_range_stands_for_the_mean() -> None:
@@ -128,14 +128,14 @@ def test_a_zero_is_a_number() -> None:
 
 def test_underflow_is_called_by_its_name() -> None:
     _, texts = only_row(entry(gradient_first=0.0, gradient_last=3e-5, transport_initial=0.0))
-    assert texts["gradient first / last"] == "underflow / 3.0e-5"
-    assert texts["T"] == "underflow vanishing"
+    assert texts["weight gradient first / last"] == "underflow / 3.0e-5"
+    assert texts["gradient reaching layer 1"] == "underflow vanishing"
 
 
 def test_what_was_not_measured_is_a_dash() -> None:
     nothing = dict.fromkeys(("final_loss", "test_accuracy", "gradient_first", "gradient_last", "parameters"))
     _, texts = only_row(entry(fate="unfinished", transport_initial=None, **nothing))
-    dashes = ("final loss", "test accuracy", "parameters", "T", "images/s")
+    dashes = ("final loss", "test accuracy", "params", "gradient reaching layer 1", "images/s")
     assert {texts[name] for name in dashes} == {"–"}
 
 
@@ -180,8 +180,8 @@ def test_names_cannot_break_out_of_latex() -> None:
 def test_terminal_tables_show_names_as_they_are(comparison: Path) -> None:
     table = shown(comparison_table(comparison))
     assert table.count("residual") == 4
-    assert "[bold]x[/bold]" in shown(plain_table([{"name": "[bold]x[/bold]"}]))
-    assert shown(plain_table([])).strip() == ""
+    assert "[bold]x[/bold]" in shown(text_table([{"name": "[bold]x[/bold]"}]))
+    assert shown(text_table([])).strip() == ""
 
 
 def test_runs_are_listed_with_their_scores(comparison: Path) -> None:
@@ -194,3 +194,25 @@ def test_runs_are_listed_with_their_scores(comparison: Path) -> None:
         assert row["data"] == "folder tiny"
     text = shown(runs_table(runs))
     assert all(Path(row["folder"]).name in text.replace("\n", "") for row in rows)
+
+
+def test_a_narrow_terminal_loses_no_word_but_speed_and_data(comparison: Path) -> None:
+    runs = [run for run, fault in scan(comparison) if fault is None]
+    for table in (comparison_table(comparison), runs_table(runs)):
+        narrow = shown(table, 80)
+        assert max(map(len, narrow.splitlines())) <= 80
+        for name, *column in zip(table.names, *table.texts, strict=True):
+            if name in MAY_DROP:
+                continue
+            for word in " ".join([name, *column]).split():
+                assert word in narrow or len(word) > MOST_UNFOLDED
+        assert all("…" not in line for line in narrow.splitlines())
+        whole = shown(table, 400)
+        assert "images/s" in whole
+        assert len(whole.splitlines()) == 1 + len(table.texts)
+
+
+def test_accuracy_stands_right_after_what_names_the_row(comparison: Path) -> None:
+    names = comparison_table(comparison).names
+    assert names[names.index("test accuracy") - 1] == "init"
+    assert runs_table([]).names[:2] == ["arm", "test accuracy"]

@@ -6,6 +6,7 @@ import re
 import warnings
 from collections import Counter
 from pathlib import Path
+from statistics import geometric_mean
 
 import numpy as np
 import pytest
@@ -19,10 +20,11 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 
 from resexp.data.splits import Splits
 from resexp.records.run import Run
+from resexp.report.figures.gradient_curves import GONE
 from resexp.report.figures.style import panel
 from resexp.report.figures.svg import to_svg
 from resexp.tensorboard import writer
-from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
+from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT, _title
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
 from tests.conftest import tiny_config
@@ -54,22 +56,43 @@ def test_curves_are_those_of_the_record(folder: Path, events: EventAccumulator) 
     record = Run(folder)
     losses = {row.step: row.loss for row in record.rows("step")}
     assert {event.step: event.value for event in events.Scalars("Loss/train")} == pytest.approx(losses)
-    transport = {
-        row.step: (row.outputs[0].norm or 0.0) / (row.outputs[-1].norm or math.inf) for row in record.profile
+    ratios = {
+        row.step: math.log10((row.outputs[0].norm or 0.0) / (row.outputs[-1].norm or math.inf))
+        for row in record.profile
     }
-    drawn = {event.step: event.value for event in events.Scalars("gradient/first_over_last")}
-    assert drawn == pytest.approx(transport)
+    drawn = {event.step: event.value for event in events.Scalars("gradient/log10_first_over_last")}
+    assert drawn == pytest.approx(ratios)
     for index, layer in enumerate(record.manifest.layers):
         norms = {row.step: row.gradient_norm[index] for row in record.rows("step")}
         drawn = {event.step: event.value for event in events.Scalars(f"gradient_norm/{index:03d}.{layer}")}
         assert drawn == pytest.approx(norms)
 
 
+def test_a_stages_curve_is_the_mean_of_its_layers_on_the_log_scale(
+    folder: Path, events: EventAccumulator
+) -> None:
+    record = Run(folder)
+    stages = [layer.partition(".")[0] for layer in record.manifest.layers]
+    assert list(dict.fromkeys(stages)) == ["stem", "stage1", "stage2", "stage3", "head"]
+    for stage in set(stages):
+        expected = {
+            row.step: math.log10(
+                geometric_mean(
+                    [norm for own, norm in zip(stages, row.gradient_norm, strict=True) if own == stage]
+                )
+            )
+            for row in record.rows("step")
+        }
+        drawn = {event.step: event.value for event in events.Scalars(f"gradient/log10_norm.{stage}")}
+        assert drawn == pytest.approx(expected, rel=1e-5)
+
+
 def test_loss_stands_above_the_many_charts_of_layers(events: EventAccumulator) -> None:
     groups = Counter(tag.partition("/")[0] for tag in events.Tags()["scalars"])
     assert groups["gradient_norm"] == 14
     order = sorted(groups)
-    assert order.index("Accuracy") < order.index("Loss") < order.index("gradient_norm")
+    assert order.index("Accuracy") < order.index("Loss") < order.index("gradient")
+    assert order.index("gradient") < order.index("gradient_norm")
 
 
 def test_every_chart_of_the_layout_finds_its_curves(events: EventAccumulator) -> None:
@@ -82,15 +105,34 @@ def test_every_chart_of_the_layout_finds_its_curves(events: EventAccumulator) ->
         for chart in category.chart:
             for pattern in chart.multiline.tag:
                 # Depth 14 has two blocks a stage, too few for a slope.
-                assert any(re.match(pattern, tag) for tag in tags) or pattern == "gradient/slope"
+                assert any(re.match(pattern, tag) for tag in tags) or pattern == r"gradient/slope"
 
 
 def test_every_tag_is_explained(events: EventAccumulator) -> None:
     explained = set(re.findall(r"`([\w/.]+)`", HOW_TO_READ))
-    tags = {tag for tag in events.Tags()["scalars"] if not tag.startswith("gradient_norm/")}
+    single = ("gradient_norm/", "gradient/log10_norm.")
+    tags = {tag for tag in events.Tags()["scalars"] if not tag.startswith(single)}
     assert tags - {"learning_rate"} <= explained
     (event,) = events.Tensors("how_to_read/text_summary")
     assert event.tensor_proto.string_val[0].decode() == HOW_TO_READ
+
+
+def test_how_to_read_stands_in_the_first_run_of_a_folder_alone(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        TensorBoardWriter(tmp_path / name, CONFIG, [], data="", purge_step=0).close()
+    told = [
+        name
+        for name in ("one", "two")
+        if "how_to_read/text_summary" in read(tmp_path / name).Tags()["tensors"]
+    ]
+    assert told == ["one"]
+
+
+def test_the_norm_stands_in_a_pictures_title() -> None:
+    titles = {_title(tiny_config(model__norm=norm)) for norm in ("none", "batch", "group", "layer")}
+    assert len(titles) == 4
+    assert any("batch norm" in title for title in titles)
 
 
 def test_settings_are_in_the_runs_own_events(events: EventAccumulator) -> None:
@@ -110,13 +152,13 @@ def test_settings_are_in_the_runs_own_events(events: EventAccumulator) -> None:
 def test_there_is_a_picture_of_every_probed_step(folder: Path, events: EventAccumulator) -> None:
     steps = [row.step for row in Run(folder).profile]
     assert [image.step for image in events.Images("profile/size")] == steps == [0, 1, 2, 5, 10, 12]
-    assert [image.step for image in events.Images("profile/heat_map")] == [12]
+    assert [image.step for image in events.Images("profile/heat_map")] == [10, 12]  # it grows
     pixels = np.asarray(Image.open(io.BytesIO(events.Images("profile/size")[0].encoded_image_string)))
     assert pixels.shape[2] == 3
     assert pixels.std() > 5
 
 
-def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
+def test_underflow_is_pale_counted_and_has_no_logarithm(folder: Path, tmp_path: Path) -> None:
     rows = []
     for row in Run(folder).profile:
         stem, *others = row.outputs
@@ -130,11 +172,13 @@ def test_underflow_is_black_and_counted(folder: Path, tmp_path: Path) -> None:
             board.profile(row)
         board.close()
         events = read(tmp_path / name)
-        image = Image.open(io.BytesIO(events.Images("profile/heat_map")[0].encoded_image_string))
-        pictures[name] = (np.asarray(image).max(axis=2) < 8).sum()
+        image = Image.open(io.BytesIO(events.Images("profile/heat_map")[-1].encoded_image_string))
+        pale = np.array([int(GONE[k : k + 2], 16) for k in (1, 3, 5)])
+        pictures[name] = (np.abs(np.asarray(image).astype(int) - pale).max(axis=2) < 4).sum()
+        assert ("gradient/log10_first_over_last" in events.Tags()["scalars"]) == (name == "healthy")
         shares = {event.value for event in events.Scalars("gradient/underflow")}
         assert shares == ({1.0} if name == "underflow" else {0.0})
-    # One of seven rows of the map turns black.
+    # One of seven rows of the map turns pale.
     assert pictures["underflow"] > pictures["healthy"] + 2_000
 
 
@@ -154,7 +198,7 @@ def test_a_resumed_run_is_drawn_without_doubled_points(folder: Path, tmp_path: P
         board.profile(row)
     board.close()
     events = read(tmp_path)
-    for tag in ("Loss/train", "gradient/first_over_last", "Accuracy/test"):
+    for tag in ("Loss/train", "gradient/log10_first_over_last", "Accuracy/test"):
         steps = [event.step for event in events.Scalars(tag)]
         assert steps == sorted(set(steps)), tag
     assert len(events.Tensors("custom_scalars__config__")) == 1
@@ -183,7 +227,7 @@ def test_a_name_is_drawn_letter_for_letter_and_commands_nothing(
         board.close()
     assert said == []
     assert len(read(tmp_path).Images("profile/size")) == len(Run(folder).profile)
-    assert len(read(tmp_path).Images("profile/heat_map")) == 1
+    assert len(read(tmp_path).Images("profile/heat_map")) == 2
 
 
 def test_no_name_becomes_a_formula_in_a_page_and_numbers_of_an_axis_still_are() -> None:
@@ -211,4 +255,4 @@ def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
     assert Run(tmp_path / "drawn").status == "finished"
     assert len(said) == len(Run(tmp_path / "drawn").profile)
     assert "profile/size of step 0 could not be drawn, all else goes on: ValueError: no such" in said[0]
-    assert len(read(tmp_path / "drawn").Images("profile/heat_map")) == 1
+    assert len(read(tmp_path / "drawn").Images("profile/heat_map")) == 2

@@ -220,7 +220,7 @@ def test_how_many_seeds_trained_is_tested_exactly_and_belongs_to_the_family(fail
     (found,), (said,) = of_fates(comparison), verdicts(comparison, "fates")
     assert found.estimate.p == pytest.approx(stats.fisher_exact([[5, 0], [0, 5]])[1])
     assert found.estimate.p == pytest.approx(2 / 252)
-    family = [d.estimate.p or 0.0 for d in comparison.differences if d.in_family]
+    family = [d.estimate.p or 0.0 for d in comparison.differences if d.in_family()]
     assert len(family) == (2 if failed["loss"] else 1)
     assert found.adjusted_p == pytest.approx(holm(family)[-1])
     assert (found.word, said.word) == ("higher", "higher")
@@ -232,7 +232,7 @@ def test_where_all_seeds_trained_or_none_did_nothing_is_tested_about_fates():
     trained = compare_runs(arms(noisy(1.8), noisy(1.6, seed=1)))
     assert of_fates(trained) == []
     (found,) = of_fates(compare_runs(arms([GUESS] * 5, [GUESS + 0.001 * k for k in range(5)])))
-    assert (found.estimate.p, found.in_family, found.word) == (1.0, False, None)
+    assert (found.estimate.p, found.in_family(), found.word) == (1.0, False, None)
 
 
 def test_fewer_than_five_seeds_get_no_word_about_fates():

@@ -20,6 +20,7 @@ from typing import get_args
 
 from conftest import tiny_config
 from harness.breaking import SHORT, break_at_points, kill_at_random, reference, signal_at_random
+from harness.claims_together import claims_together
 from harness.cold import cold_folders
 from harness.commands import resexp, start, start_twice, write_config, write_images
 from harness.comparing import differences
@@ -76,6 +77,7 @@ def on_files(root: Path) -> list[str]:
     wrong += told("mutated configs given to the command", lambda: mutate_commands(root, 30, seed=6))
     wrong += told("image folders as strangers bring them", lambda: hostile_folders(root / "images", 100, 7))
     wrong += told("empty data folders, four processes or a kill", lambda: cold_folders(root / "data", 10))
+    wrong += told("two claims at once in one folder", lambda: claims_together(root / "claims", 12, seed=8))
     return wrong
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import scipy  # whose parts are loaded when they are first used: most runs are not stuck
-
 from resexp.config import flat
 from resexp.records.run import Run
 from resexp.records.schema import RunResult
@@ -89,6 +87,8 @@ class RunSummary:
         late = [point for point in self.curve if point[0] >= self.steps / 4]
         if len(late) < MIN_POINTS_FOR_A_TREND:
             return None
+        import scipy  # a tenth of a second that commands without a comparison need not wait
+
         steps, losses = zip(*late, strict=True)
         return bool(scipy.stats.kendalltau(steps, losses, alternative="less").pvalue < TREND_ERROR_RATE)
 
@@ -117,7 +117,7 @@ def varying(facts: Sequence[Facts]) -> list[str]:
     return [key for key in keys if len({fact.get(key) for fact in facts}) > 1]
 
 
-def axes_of(facts: Sequence[tuple[str, Facts]]) -> list[str]:
+def cell_axes(facts: Sequence[tuple[str, Facts]]) -> list[str]:
     """Return the keys that make the cells, from each run's arm and facts: what varies within an arm."""
     arms = dict.fromkeys(arm for arm, _ in facts)
     return list(
@@ -141,7 +141,7 @@ def by_cell(runs: Sequence[RunSummary]) -> dict[CellKey, dict[str, list[RunSumma
 
     Raises ValueError for two runs of one arm, cell and seed: one of them would be lost in silence.
     """
-    axes = axes_of([(run.arm, run.facts) for run in runs])
+    axes = cell_axes([(run.arm, run.facts) for run in runs])
     cells: dict[CellKey, dict[str, list[RunSummary]]] = {}
     for cell, members in grouped(runs, axes, lambda run: run.facts).items():
         for run in members:

@@ -44,7 +44,8 @@ class Difference:
     left_out: the seeds the numbers do not rest on. odd: the seed that makes the spread, None without one.
     turns: whether the sign would turn if 30% of the better side's seeds had got stuck unseen. counts: of
     fates, how many trained of how many, for both arms. smallest_p: that the test could give. adjusted_p: None
-    outside the family. word: lower, higher, not resolved; None where none may be said.
+    outside the family. word: lower, higher, not resolved; None where none may be said. level: what adjusted_p
+    has to be below for a word.
     """
 
     about: Literal["arms", "fates", "degradation", "shortcuts"]
@@ -64,11 +65,11 @@ class Difference:
     smallest_p: float = 0.0
     adjusted_p: float | None = None
     word: DifferenceWord | None = None
+    level: float = ERROR_RATE
 
-    @property
-    def in_family(self) -> bool:
-        """Whether the test could give a word, so that it takes its share of the 5%."""
-        able = self.estimate.n >= MIN_SEEDS_FOR_A_WORD and self.smallest_p < ERROR_RATE
+    def in_family(self, level: float = ERROR_RATE) -> bool:
+        """Whether the test could give a word at this level, so that it takes its share of it."""
+        able = self.estimate.n >= MIN_SEEDS_FOR_A_WORD and self.smallest_p < level
         return able and self.tested and self.obstacle is None and self.estimate.p is not None
 
     @property
@@ -77,11 +78,11 @@ class Difference:
         return self.about != "fates" and self.estimate.n < SEEDS_TO_SEE_IT and self.turns
 
 
-def differences(cells: Mapping[CellKey, Arms]) -> list[Difference]:
-    """Return every difference, those between arms first, judged."""
+def differences(cells: Mapping[CellKey, Arms], level: float = ERROR_RATE) -> list[Difference]:
+    """Return every difference, those between arms first, judged at this level of the family's error."""
     found = [difference for cell, arms in cells.items() for difference in _between_arms(cell, arms)]
     found += [difference for finding in degradations(cells) for difference in _between_depths(finding)]
-    return _judged(found)
+    return _judged(found, level)
 
 
 def _between_arms(cell: CellKey, arms: Arms) -> Iterator[Difference]:
@@ -181,15 +182,17 @@ def _between_depths(found: Degradation) -> Iterator[Difference]:
         )
 
 
-def _judged(differences: Sequence[Difference]) -> list[Difference]:
+def _judged(differences: Sequence[Difference], level: float) -> list[Difference]:
     """Adjust the p values of all that is tested together, and give the words they allow."""
     family = {
-        index: d.estimate.p for index, d in enumerate(differences) if d.in_family and d.estimate.p is not None
+        index: d.estimate.p
+        for index, d in enumerate(differences)
+        if d.in_family(level) and d.estimate.p is not None
     }
-    judged = list(differences)
+    judged = [replace(difference, level=level) for difference in differences]
     for index, adjusted in zip(family, holm(list(family.values())), strict=True):
         difference = judged[index]
-        word = difference_word(difference.estimate, adjusted)
+        word = difference_word(difference.estimate, adjusted, level)
         if word != "not resolved" and difference.too_few_to_trust:
             word = None
         judged[index] = replace(difference, adjusted_p=adjusted, word=word)

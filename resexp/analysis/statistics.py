@@ -128,11 +128,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def difference_word(estimate: Estimate, adjusted_p: float | None) -> DifferenceWord | None:
-    """Return the word a tested difference deserves; None with fewer than five seeds."""
+def difference_word(
+    estimate: Estimate, adjusted_p: float | None, level: float = ERROR_RATE
+) -> DifferenceWord | None:
+    """Return the word a tested difference deserves at this level; None with fewer than five seeds."""
     if estimate.n < MIN_SEEDS_FOR_A_WORD or adjusted_p is None or estimate.mean is None:
         return None
-    if adjusted_p >= ERROR_RATE:
+    if adjusted_p >= level:
         return "not resolved"
     return "lower" if estimate.mean < 0 else "higher"
 

@@ -9,14 +9,16 @@ from typing import Any, Literal
 from resexp.analysis.cells import STUCK_MARGIN, Arms, CellKey, RunSummary, by_cell, label, name_of, short
 from resexp.analysis.contrasts import Difference, differences
 from resexp.analysis.gradient_ratio import GradientRatio, gradient_ratio
+from resexp.analysis.looks import Look
 from resexp.analysis.samples import LeftOut
-from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
+from resexp.analysis.statistics import ERROR_RATE, MIN_SEEDS_FOR_A_WORD, SEEDS_TO_SEE_IT, UNSEEN_SHARE
 
 
 @dataclass(frozen=True)
 class Verdict:
     """One sentence, and what it rests on.
 
+    title: whom it is about, arm and cell in words, or ''. statement: what is said of it, behind the title.
     about: gradient (then `when` is 'step 0' or 'last probe' and `transport` holds the numbers), seeds (how
     many did not train, and why), arms, fates (in how many seeds each arm trained), degradation, shortcuts.
     word: None where none may be said. left_out: of arms, fates, degradation and shortcuts.
@@ -27,10 +29,15 @@ class Verdict:
     cell: CellKey
     n: int
     word: str | None
-    sentence: str
+    title: str
+    statement: str
     when: str | None = None
     transport: GradientRatio | None = None
     left_out: tuple[LeftOut, ...] | None = None
+
+    @property
+    def sentence(self) -> str:
+        return ": ".join(filter(None, (self.title, self.statement)))
 
 
 @dataclass(frozen=True)
@@ -40,6 +47,7 @@ class Comparison:
     runs: tuple[RunSummary, ...]
     differences: tuple[Difference, ...]
     verdicts: tuple[Verdict, ...]
+    look: Look | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON's types: full precision, None for what is undefined or beyond a float."""
@@ -47,19 +55,21 @@ class Comparison:
             "runs": [_row(run, _RUN_KEYS) for run in self.runs],
             "differences": [_difference_row(difference) for difference in self.differences],
             "verdicts": [_verdict_row(verdict) for verdict in self.verdicts],
+            **({} if self.look is None else {"look": self.look._asdict()}),
         }
 
 
-def compare_runs(runs: Sequence[RunSummary]) -> Comparison:
+def compare_runs(runs: Sequence[RunSummary], look: Look | None = None) -> Comparison:
     """Compare the arms in every cell; the first arm to appear is what the others are set against.
 
-    Raises ValueError for two runs of one arm, cell and seed.
+    look: which of a growing comparison's looks this is; None: the only one, at 5%. Raises ValueError for two
+    runs of one arm, cell and seed.
     """
     cells = by_cell(runs)
-    found = differences(cells)
+    found = differences(cells, ERROR_RATE if look is None else look.level)
     verdicts = [verdict for cell, arms in cells.items() for verdict in _on_each_arm(cell, arms)]
     verdicts += [_on(difference) for difference in found if _worth_a_sentence(difference)]
-    return Comparison(tuple(runs), tuple(found), tuple(verdicts))
+    return Comparison(tuple(runs), tuple(found), tuple(verdicts), look)
 
 
 def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
@@ -74,11 +84,10 @@ def _on_each_arm(cell: CellKey, arms: Arms) -> Iterator[Verdict]:
             if not found.n:
                 continue
             out = f", left out: {missing} not measured" if (missing := len(runs) - found.n) else ""
-            sentence = f"{title}: gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}{out}"
-            yield Verdict("gradient", arm, name, found.n, found.word, sentence, when, found)
+            said = f"gradient at {'the ' * (when != 'step 0')}{when}: {found.sentence}{out}"
+            yield Verdict("gradient", arm, name, found.n, found.word, title, said, when, found)
         if any(run.fate != "finished" for run in runs):
-            sentence = f"{title}: {_fates(runs)}"
-            yield Verdict("seeds", arm, name, len(runs), None, sentence)
+            yield Verdict("seeds", arm, name, len(runs), None, title, _fates(runs))
 
 
 def _fates(runs: Sequence[RunSummary]) -> str:
@@ -137,14 +146,15 @@ def _on(difference: Difference) -> Verdict:
     elif difference.obstacle is not None:
         head = f"no word on a mean: {difference.obstacle}"
     numbers = f"{difference.metric}, {difference.what}: {_amount(difference)} after {difference.steps}"
-    sentence = ": ".join(part for part in (label(difference.cell), head, numbers) if part)
+    said = ": ".join(filter(None, (head, numbers)))
     return Verdict(
         difference.about,
         difference.arm,
         difference.cell,
         difference.estimate.n,
         word,
-        f"{sentence}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
+        label(difference.cell),
+        f"{said}; {_support(difference)}, {_left_out(difference)}{_doubt(difference)}",
         left_out=difference.left_out,
     )
 
@@ -162,7 +172,7 @@ def _amount(difference: Difference) -> str:
 
 
 def _support(difference: Difference) -> str:
-    n = difference.estimate.n
+    n, level = difference.estimate.n, difference.level
     if n == 0:
         return "n = 0, no seed ended on both sides"
     if n == 1:
@@ -171,9 +181,12 @@ def _support(difference: Difference) -> str:
         return f"n = {n}, an interval without a word"
     if n < MIN_SEEDS_FOR_A_WORD:
         return f"n = {n}, fewer than {MIN_SEEDS_FOR_A_WORD} seeds, so no word"
+    if not level:
+        return f"n = {n}, an interval without a word: earlier looks have spent the 5%"
     if difference.adjusted_p is None:
         return f"n = {n}, no split of those that trained could give a word"
-    found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}"
+    of = "" if level == ERROR_RATE else f" (a word below {level:.2g})"
+    found = f"n = {n}, adjusted p = {difference.adjusted_p:.2g}{of}"
     if difference.about == "fates":
         return f"{found} by Fisher's exact test"
     if difference.word is None:
@@ -206,9 +219,9 @@ _RUN_KEYS = (
 )
 _DIFFERENCE_KEYS = (
     "about", "what", "arm", "reference", "metric", "adjusted_p", "word", "obstacle",
-    "odd", "turns", "counts",
+    "odd", "turns", "counts", "level",
 )
-_VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence")
+_VERDICT_KEYS = ("about", "arm", "when", "word", "n", "sentence", "statement")
 # fmt: on
 
 

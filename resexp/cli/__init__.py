@@ -21,20 +21,23 @@ from resexp.cli.train import train
 from resexp.errors import UsageError, as_told
 from resexp.signals import heeded, leave_at_once
 
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="resexp",
     help="Why do skip connections make very deep networks trainable? Train a plain net and its residual "
     "twin, measure the gradient layer by layer, and see.\n\nBegin with: resexp compare plain residual",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     rich_markup_mode=None,
+    context_settings=HELP,
 )
 for command in (train, compare, gradients, claims, board, report, runs, validate, configs):
     app.command()(command)
 app.command("verify")(verify_run)
 
-data_app = typer.Typer(help="CIFAR-10: get it, or check what is there.", no_args_is_help=True)
+data_app = typer.Typer(
+    help="CIFAR-10: get it, or check what is there.", no_args_is_help=True, context_settings=HELP
+)
 app.add_typer(data_app, name="data")
 data_app.command()(fetch)
 data_app.command("verify")(verify_data)

@@ -4,11 +4,13 @@ import importlib.util
 import os
 import sys
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from resexp.cli.completion import arm_names, run_folders
 from resexp.cli.options import (
     ConfigOption,
     DataOption,
@@ -31,8 +33,18 @@ if TYPE_CHECKING:
 
 def compare(
     arms: Annotated[
-        list[str], typer.Argument(help="plain, residual, a config, or a finished run's folder, in any mix.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="plain, residual, a config, or a finished run's folder, in any mix.",
+            autocompletion=arm_names,
+        ),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--arms", help="In place of arms: the key in which they differ, e.g. model.order=pre,post."
+        ),
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
     data: DataOption = None,
@@ -44,6 +56,13 @@ def compare(
     full: Annotated[
         bool, typer.Option("--full", help="The quick look's long form: depth 56, minutes in place of one.")
     ] = False,
+    until: Annotated[
+        Literal["resolved"] | None,
+        typer.Option(help="resolved: add seeds until the arms are told apart, by looks planned beforehand."),
+    ] = None,
+    max_seeds: Annotated[
+        int, typer.Option("--max-seeds", min=5, max=1000, help="With --until: the last look's seeds.")
+    ] = 20,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
     ] = False,
@@ -74,23 +93,30 @@ def compare(
 
     Example: resexp compare plain residual --full
 
+    Example: resexp compare plain residual --config plain20 --until resolved --max-seeds 20
+
+    Example: resexp compare --arms model.order=pre,post --set model.depth=56
+
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
     """
     _check_place(executor, ray_address, gpus_per_run)
+    from resexp.analysis.looks import schedule
     from resexp.experiments.plan import make_plan
 
-    plan = make_plan(
-        arms,
+    counts = schedule(seeds, max_seeds) if until else [seeds]
+    plan_with = partial(
+        make_plan,
+        arms or [],
         runs_dir=runs_dir,
         config=config,
         sets=sets_of(set_, data),
         vary=axes_of(vary, depth),
-        num_seeds=seeds,
-        name=name,
         full=full,
+        by=axes_of([by], None, "--arms") if by else None,
     )
+    plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
         _show_forecast(plan, json_)
         return
@@ -100,12 +126,20 @@ def compare(
     with locked(plan.folder):
         admit_kind(plan.folder, "comparison")
         from resexp.experiments.compare import run_plan
+        from resexp.experiments.until import run_until_resolved
         from resexp.report.progress import display
         from resexp.signals import stop_on_signals
 
-        place = _place(executor, ray_address, gpus_per_run)
+        place = partial(_place, executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
-            failed = run_plan(plan, executor=place, command=["resexp", *sys.argv[1:]], stop=stop, show=show)
+            how = {"command": ["resexp", *sys.argv[1:]], "stop": stop, "show": show}
+            if until:
+                grown = partial(plan_with, name=plan.folder.name)
+                failed = run_until_resolved(
+                    lambda count: grown(num_seeds=count), counts, executor=place, **how
+                )
+            else:
+                failed = run_plan(plan, executor=place(), **how)
     _show_comparison(plan.folder, json_)
     if failed:
         raise failed
@@ -143,7 +177,7 @@ def _show_forecast(plan: "Plan", as_json: bool) -> None:
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="A comparison's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A comparison's folder.", autocompletion=run_folders)],
     json_: JsonOption = False,
 ) -> None:
     """Build a comparison's page and tables again, from what is recorded.
@@ -164,14 +198,18 @@ def report(
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
-    from resexp.records.schema import VerdictRow
     from resexp.report.comparison_data import read_comparison
+    from resexp.report.findings import comparison_lines
     from resexp.report.tables import comparison_table
     from resexp.report.terminal import show
 
     if as_json:
         print_json(read_json(folder / "comparison.json"))
         return
-    _, verdicts = read_comparison(folder)
-    sentences = [verdict.sentence for verdict in map(VerdictRow.read, verdicts)]
-    show(comparison_table(folder), *sentences, f"Report: {folder / 'report.html'}")
+    lines = comparison_lines(*read_comparison(folder))
+    show(
+        comparison_table(folder),
+        *lines,
+        "",
+        f"The page, with the numbers behind each: {folder / 'report.html'}",
+    )

@@ -4,13 +4,17 @@ from typing import Annotated
 
 import typer
 
+from resexp.cli.completion import config_names
 from resexp.cli.options import ConfigOption, JsonOption, SetOption
 from resexp.cli.output import note, print_json
 from resexp.errors import UsageError
 
 
 def validate(
-    config: Annotated[str | None, typer.Argument(help="A YAML file or the name of a shipped config.")] = None,
+    config: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file or the name of a shipped config.", autocompletion=config_names),
+    ] = None,
     set_: SetOption = None,
     config_option: ConfigOption = None,
     schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema for editors.")] = False,
@@ -18,7 +22,7 @@ def validate(
 ) -> None:
     """Check a config and print it with every default filled in. Trains nothing.
 
-    Example: resexp validate configs/residual56.yaml --set model.depth=20
+    Example: resexp validate residual56 --set model.depth=20
     """
     from resexp.config import json_schema, write
     from resexp.config.load import load
@@ -44,11 +48,11 @@ def configs(json_: JsonOption = False) -> None:
     Example: resexp configs
     """
     from resexp.config.load import shipped
-    from resexp.report.tables import plain_table
     from resexp.report.terminal import show
+    from resexp.report.text_table import text_table
 
     rows = [{"name": name, "question": question} for name, question in shipped()]
     if json_:
         print_json(rows)
     else:
-        show(plain_table(rows))
+        show(text_table(rows))

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
+from resexp.cli.completion import config_names
 from resexp.errors import UsageError
 
 ConfigOption = Annotated[
     str | None,
-    typer.Option("--config", help="A YAML file, or the name of a shipped config (see `resexp configs`)."),
+    typer.Option(
+        "--config",
+        help="A YAML file, or the name of a shipped config (see `resexp configs`).",
+        autocompletion=config_names,
+    ),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="Override a config key, e.g. optim.lr=0.05. Repeatable.")
@@ -33,14 +38,14 @@ def sets_of(sets: list[str] | None, data: str | None) -> list[str]:
     return [*([f"data.name={data}"] if data else []), *(sets or [])]
 
 
-def axes_of(vary: list[str] | None, depth: str | None) -> dict[str, list[str]]:
-    """`--vary a.b=1,2` and its short spellings as key to values."""
+def axes_of(vary: list[str] | None, depth: str | None, option: str = "--vary") -> dict[str, list[str]]:
+    """`--vary a.b=1,2` and its short spellings as key to values. option: what errors call it."""
     axes: dict[str, list[str]] = {}
     for text in [*(vary or []), *([f"model.depth={depth}"] if depth else [])]:
         key, _, values = text.partition("=")
         if not key or not values or not all(values.split(",")):
-            raise UsageError(f"--vary {text}: write KEY=VALUE,VALUE, e.g. model.norm=none,batch")
+            raise UsageError(f"{option} {text}: write KEY=VALUE,VALUE, e.g. model.norm=none,batch")
         if key in axes:
-            raise UsageError(f"--vary {text}: {key} is varied twice")
+            raise UsageError(f"{option} {text}: {key} is varied twice")
         axes[key] = values.split(",")
     return axes

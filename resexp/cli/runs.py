@@ -8,9 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
+from resexp.cli.completion import run_folders
 from resexp.cli.options import JsonOption, RunsDirOption
 from resexp.cli.output import note, print_json
+from resexp.config.yaml_nodes import without_commands
 from resexp.errors import InUseError, RunFolderError, UsageError
+
+HOW_TO_SET = (
+    "In TensorBoard: settings (at the right), Smoothing 0, or each curve is a running mean;",
+    'untick "Ignore outliers in chart scaling", or the curve that differs most is cut off.',
+    "Begin with Custom Scalars, then Images.",
+)
 
 
 def runs(
@@ -60,7 +68,7 @@ def show_runs(found: list[Any], as_json: bool) -> None:
 
 
 def verify_run(
-    folder: Annotated[Path, typer.Argument(help="A run's folder.")],
+    folder: Annotated[Path, typer.Argument(help="A run's folder.", autocompletion=run_folders)],
     json_: JsonOption = False,
 ) -> None:
     """Check a run: every digest again, and the steps between its last two checkpoints trained again.
@@ -80,7 +88,8 @@ def verify_run(
     for check in verify(folder, lambda: load(data)):
         checks.append(check._asdict())
         if not json_:
-            print(f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}", flush=True)
+            line = f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}"
+            print(without_commands(line), flush=True)
     if json_:
         print_json({"folder": str(folder), "checks": checks})
     if broken := [check["what"] for check in checks if not check["holds"]]:
@@ -102,6 +111,7 @@ def board(
         socket.getaddrinfo(host, port)
     except OSError as error:
         raise UsageError(f"--host {host}: {error.strerror}; 127.0.0.1 is this machine alone") from error
+    note(*HOW_TO_SET, *([f"Unsmoothed: http://{host}:{port}/?smoothing=0#timeseries"] if port else []))
     arguments = ["--logdir", str(runs_dir), "--host", host, "--port", str(port)]
     arguments += ["--samples_per_plugin", "images=100"]
     os.execv(sys.executable, [sys.executable, "-m", "tensorboard.main", *arguments])

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from resexp._version import __version__
 from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
 DataName = Literal["cifar10", "crayons", "folder", "auto"]
@@ -282,7 +283,11 @@ def write(config: Config) -> str:
 @cache
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema by which an editor checks and completes a config; not to be changed."""
-    return Config.model_json_schema()
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:resexp:config:{__version__}",
+        **Config.model_json_schema(),
+    }
 
 
 def differing_keys(a: Config, b: Config) -> list[tuple[str, Any, Any]]:

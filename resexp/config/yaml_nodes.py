@@ -65,9 +65,19 @@ class Parsed(NamedTuple):
     problems: tuple[Problem, ...] = ()
 
 
+def without_commands(text: str, *, lines: bool = False) -> str:
+    """Return `text` with its control characters spelled out: what they say is shown and never done.
+
+    lines: whether line ends and tabs stay what they are.
+    """
+    return CONTROL_CHARACTER.sub(
+        lambda match: match[0] if lines and match[0] in "\n\t" else repr(match[0])[1:-1], text
+    )
+
+
 def one_line(text: str, limit: int = 80) -> str:
     """Return `text` on one line, at most `limit` characters of it."""
-    line = CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], text[: limit + 1])
+    line = without_commands(text[: limit + 1])
     return line if len(line) <= limit else line[: limit - 3] + "..."
 
 

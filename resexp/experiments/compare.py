@@ -8,18 +8,20 @@ from pathlib import Path
 
 from resexp._version import __version__
 from resexp.analysis.cells import RunSummary, summary_of
-from resexp.analysis.verdicts import compare_runs
+from resexp.analysis.looks import Look, level_of
+from resexp.analysis.verdicts import Comparison, compare_runs
 from resexp.config import DataSection
 from resexp.data.dataset import Dataset
 from resexp.data.splits import splits_of
 from resexp.errors import ResexpError, RunFolderError
 from resexp.experiments.consistency import as_begun, require_alike
 from resexp.experiments.executors import Executor, Failure
+from resexp.experiments.first_look import cells_of, first_looks, places_of
 from resexp.experiments.plan import Job, Plan
 from resexp.records.files import write_json
 from resexp.records.preflight import admit
 from resexp.records.run import Run, read_folder_manifest
-from resexp.records.schema import FolderManifest
+from resexp.records.schema import FolderManifest, LookRow
 from resexp.report.comparison_page import write_report
 from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
@@ -72,10 +74,12 @@ def run_plan(
     command: Sequence[str],
     stop: Stop,
     show: Dashboard,
+    planned_looks: int | None = None,
 ) -> FailedRunsError | None:
     """Train what is not trained yet, compare, and write comparison.json and the report.
 
-    The caller holds the folder's lock.
+    The caller holds the folder's lock. planned_looks: at how many numbers of seeds it is judged, if that was
+    decided before the first.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
     precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
@@ -84,8 +88,14 @@ def run_plan(
     """
     names = _names(plan)
     _require_no_less(plan.folder, names)
+    before = _manifest_of(plan.folder)
     manifest = FolderManifest(
-        kind="comparison", command=shlex.join(command), versions={"resexp": __version__}, runs=names
+        kind="comparison",
+        command=shlex.join(command),
+        versions={"resexp": __version__},
+        runs=names,
+        planned_looks=planned_looks if before is None else before.planned_looks,
+        looks=[] if before is None else before.looks,
     )
     write_json(plan.folder / "manifest.json", manifest.to_json())
     runs, failures = list(plan.recorded), list[Failure]()
@@ -98,7 +108,9 @@ def run_plan(
                 if same := taken.get(job.folder):
                     show.say(f"{job.label}: {same.folder} is the same run, finished; taken from there")
             runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in jobs]
-            open_jobs = [job for job in jobs if job.folder not in taken and not _ended(job)]
+            # Twins after each other: they are looked at side by side while they train.
+            in_turn = [job for members in cells_of(jobs).values() for job in members]
+            open_jobs = [job for job in in_turn if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
                 for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
@@ -108,7 +120,8 @@ def run_plan(
                     splits = splits_of(data, lambda done: show.update("images, % read", Fraction(done)))
                     show.say(f"data: {splits.described}")
                 show.say(f"execution: {execution.reason}")
-                show.expect(len(open_jobs))
+                show.first_looks(list(first_looks(open_jobs, splits_of(open_jobs[0].data))))
+                show.expect(places_of(open_jobs))
                 failures = where.carry_out(open_jobs, execution, stop=stop, show=show)
     if stop():
         over = sum(run.result is not None for _, run in runs)
@@ -120,9 +133,35 @@ def run_plan(
     summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
-    write_json(plan.folder / "comparison.json", compare_runs(summaries).to_json())
+    write_json(plan.folder / "comparison.json", _judged(plan.folder, manifest, summaries).to_json())
     write_report(plan.folder)
     return failed
+
+
+def _manifest_of(folder: Path) -> FolderManifest | None:
+    path = folder / "manifest.json"
+    return read_folder_manifest(path) if path.exists() else None
+
+
+def _judged(folder: Path, manifest: FolderManifest, summaries: Sequence[RunSummary]) -> Comparison:
+    """Judge the runs at the level that is left for this look, which is recorded as spent before it is used.
+
+    A look that could give no word, with too few seeds, spends nothing; the same runs again are the same look.
+    """
+    ended = sum(run.status in ("finished", "diverged") for run in summaries)
+    arms = {run.arm for run in summaries}
+    seeds = max((len({run.seed for run in summaries if run.arm == arm}) for arm in arms), default=0)
+    last = manifest.looks[-1] if manifest.looks else None
+    if last is not None and last.ended == ended:
+        return compare_runs(summaries, Look(last.number, last.seeds, last.level))
+    number = len(manifest.looks) + 1
+    look = Look(number, seeds, level_of(number, manifest.planned_looks))
+    found = compare_runs(summaries, look)
+    if any(difference.adjusted_p is not None for difference in found.differences):
+        row = LookRow(number=number, seeds=seeds, level=look.level, ended=ended)
+        spent = manifest.model_copy(update={"looks": [*manifest.looks, row]})
+        write_json(folder / "manifest.json", spent.to_json())
+    return found
 
 
 def _summaries(
@@ -188,8 +227,8 @@ def _names(plan: Plan) -> list[str]:
 
 def _require_no_less(folder: Path, names: Sequence[str]) -> None:
     """A comparison may grow; one that lacks runs of the comparison that is there would lose it."""
-    path = folder / "manifest.json"
-    there = read_folder_manifest(path).runs if path.exists() else []
+    before = _manifest_of(folder)
+    there = before.runs if before else []
     if lost := [name for name in there if name not in names]:
         raise RunFolderError(
             f"{folder}: holds another comparison; not asked for now: {', '.join(lost[:3])}"

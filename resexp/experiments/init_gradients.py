@@ -95,7 +95,7 @@ def measure_gradients(
     work = sum(config.model.depth for config, _ in jobs)
     profiles: dict[int, Profile] = {}
     done = 0.0
-    for i, profile in zip(order, _measured([jobs[i] for i in order], splits, batch), strict=True):
+    for i, profile in zip(order, profiles_at_init([jobs[i] for i in order], splits, batch), strict=True):
         profiles[i] = profile
         done += jobs[i][0].model.depth / work
         progress(min(done, 1.0))
@@ -156,8 +156,11 @@ def _hash8(cells: Sequence[Config], num_seeds: int, splits: Splits) -> str:
     return hashlib.sha256("/".join(words).encode()).hexdigest()[:8]
 
 
-def _measured(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Profile]:
-    """Measure the jobs, one thread each: float64 convolutions gain nothing from a second one."""
+def profiles_at_init(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: Batch) -> Iterator[Profile]:
+    """Yield the gradient profile of each (config, seed), in float64 on the CPU, on the batch's images.
+
+    One thread each: float64 convolutions gain nothing from a second one.
+    """
 
     def measure(job: tuple[Config, int]) -> Profile:
         config, seed = job

@@ -65,6 +65,14 @@ def labels(jobs: Sequence[Job]) -> dict[Path, str]:
     return {job.folder: job.label if counts[job.label] == 1 else job.folder.name for job in jobs}
 
 
+class Arm(NamedTuple):
+    """What is set against other arms. source: a config; None for what the comparison's own config says."""
+
+    name: str
+    source: str | None
+    sets: tuple[str, ...] = ()
+
+
 class Plan(NamedTuple):
     """A comparison: what is trained in its folder, and finished runs that only take part."""
 
@@ -83,15 +91,18 @@ def make_plan(
     num_seeds: int,
     name: str | None = None,
     full: bool = False,
+    by: Mapping[str, Sequence[str]] | None = None,
 ) -> Plan:
     """Return the plan of `resexp compare ARMS`.
 
-    An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder. `vary` maps
-    keys such as model.norm to their values, as text. `full`: what no config says is taken from the full look
-    instead of the quick one. Raises UsageError for what does not fit together.
+    An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder; or, in place of
+    all of these, one of the values of the key in `by`, by its name. `vary` maps keys such as model.norm to
+    their values, as text. `full`: what no config says is taken from the full look instead of the quick one.
+    Raises UsageError for what does not fit together.
     """
+    specified = _arms_by(arms, by, sets, vary)
     _require_distinct_names(arms)
-    if full and (config is not None or not {"plain", "residual"} & set(arms)):
+    if full and (config is not None or all(arm.source for arm in specified)):
         raise UsageError("compare --full: the long form of the quick look; a config says its own length")
     look = FULL_LOOK if full else QUICK_LOOK
     require_said_once(sets, vary)
@@ -99,13 +110,13 @@ def make_plan(
         raise UsageError("compare --vary model.kind: plain and residual say it; give configs as arms, or one")
     jobs: list[tuple[str, Config]] = []
     recorded: list[tuple[str, Run]] = []
-    for arm in arms:
-        if _is_recorded(arm):
+    for arm in specified:
+        if arm.source is not None and _is_recorded(arm.source):
             if sets or vary:
-                raise UsageError(f"compare {arm}: a finished run cannot be changed by --set or --vary")
-            recorded.append((_name_of(arm), Run(Path(arm))))
+                raise UsageError(f"compare {arm.source}: a finished run cannot be changed by --set or --vary")
+            recorded.append((arm.name, Run(Path(arm.source))))
         else:
-            jobs += [(_name_of(arm), made) for made in _configs(arm, config, look, sets, vary, num_seeds)]
+            jobs += [(arm.name, made) for made in _configs(arm, config, look, sets, vary, num_seeds)]
     _require_distinct_runs(jobs)
     _require_one_way_to_run([made for _, made in jobs])
     digests = [f"{arm} {made.digest()}" for arm, made in jobs] + [str(run.folder) for _, run in recorded]
@@ -115,6 +126,40 @@ def make_plan(
         tuple(Job(arm, *_placed(arm, made, folder), made.data) for arm, made in jobs),
         tuple(recorded),
     )
+
+
+def _arms_by(
+    arms: Sequence[str],
+    by: Mapping[str, Sequence[str]] | None,
+    sets: Sequence[str],
+    vary: Mapping[str, Sequence[str]],
+) -> list[Arm]:
+    """The arms by their words, or by the values of one key."""
+    if by is None:
+        if not arms:
+            raise UsageError("compare: name the arms, e.g. plain residual, or --arms model.order=pre,post")
+        words = ("plain", "residual")
+        return [
+            Arm(_name_of(arm), None if arm in words else arm, (f"model.kind={arm}",) * (arm in words))
+            for arm in arms
+        ]
+    if arms:
+        raise UsageError(
+            f"compare {arms[0]} --arms: name the arms, or the key in which they differ, not both"
+        )
+    ((key, values),) = by.items()
+    if key in ("seed", "name") or key.startswith("run."):
+        raise UsageError(f"compare --arms {key}: all runs are named, seeded and executed alike")
+    if key in vary or _names((key,), sets):
+        raise UsageError(f"compare --arms {key}: --set or --vary names it, too; use one of them")
+    for value, times in Counter(values).items():
+        if times > 1 or len(values) < 2:
+            raise UsageError(
+                f"compare --arms {key}: give two values or more, each once; {value} stands alone"
+                if times == 1
+                else f"compare --arms {key}: {value} is named {times} times"
+            )
+    return [Arm(value, None, (f"{key}={value}",)) for value in values]
 
 
 def _is_recorded(arm: str) -> bool:
@@ -168,16 +213,15 @@ def _require_one_way_to_run(configs: Sequence[Config]) -> None:
 
 
 def _configs(
-    arm: str,
+    arm: Arm,
     config: str | None,
     look: Mapping[str, Any],
     sets: Sequence[str],
     vary: Mapping[str, Sequence[str]],
     num_seeds: int,
 ) -> Iterator[Config]:
-    word = arm in ("plain", "residual")
-    own = [f"model.kind={arm}"] if word else []
-    source = config if word else arm
+    own, source = arm.sets, arm.source or config
+    sets = [*sets, *own]  # the norm or the init that an arm stands for keeps one pair of the quick look
     base = look if source is None else None
     axes = dict(vary)
     if base is not None:
@@ -194,9 +238,9 @@ def _configs(
                 "batch",
             )
             cell.append(f"model.init={QUICK_LOOK_INIT.get(norm, 'he')}")
-        first = load(source, [*sets, *own, *cell], base)
+        first = load(source, [*sets, *cell], base)
         for seed in range(first.seed, first.seed + num_seeds):
-            yield load(source, [*sets, *own, *cell, f"seed={seed}"], base)
+            yield load(source, [*sets, *cell, f"seed={seed}"], base)
 
 
 def _quick_look_norms(sets: Sequence[str], vary: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -215,9 +259,14 @@ def _names(keys: Sequence[str], sets: Sequence[str]) -> bool:
 
 
 def _placed(arm: str, config: Config, folder: Path) -> tuple[Config, Path]:
-    """The config named after its place, `ARM-dDEPTH-sSEED-HASH8`, and that place."""
-    called = re.sub(r"[^A-Za-z0-9._-]", "-", arm[:40])
-    name = f"{called}-d{config.model.depth}-s{config.seed}-{config.digest()[:8]}"
+    """The config named after its place, `ARM-dDEPTH-NORM-sSEED-HASH8`, and that place.
+
+    A run that began when names did not say the norm keeps its place.
+    """
+    called, model = re.sub(r"[^A-Za-z0-9._-]", "-", arm[:40]), config.model
+    ending = f"s{config.seed}-{config.digest()[:8]}"
+    before = f"{called}-d{model.depth}-{ending}"
+    name = before if (folder / before).exists() else f"{called}-d{model.depth}-{model.norm}-{ending}"
     return config.model_validate({**config.model_dump(), "name": name}), child(folder, name)
 
 

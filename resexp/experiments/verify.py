@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from resexp.config import Config
 from resexp.data.splits import Splits
-from resexp.errors import RunFolderError
-from resexp.records.run import Run
+from resexp.records.jsonl import sha256_of_first
+from resexp.records.losses import LOSSES, losses_beside
+from resexp.records.run import Run, stream_metrics
 from resexp.records.summary import summarize
 from resexp.training import checkpoint
 from resexp.training.engine import Engine
@@ -50,7 +52,7 @@ def verify(folder: Path, load: Callable[[], Splits]) -> Iterator[Check]:
             if kind == "step":
                 states.append(state)
     if run.result is not None:
-        yield _result(run, states[-1]["journal"]["losses"] if states else [])
+        yield _result(run, losses_beside(folder, states[-1]["journal"] if states else {}))
     splits = load()
     yield _same("images", "fingerprint of manifest.json", splits.fingerprint, manifest.data.fingerprint)
     if states:
@@ -66,7 +68,7 @@ def replay(config: Config, folder: Path, splits: Splits, start: State | None, go
     losses = engine.advance(goal["step"] - begin).loss.tolist() if goal["step"] > begin else []
     made, saved = tensor_digests(engine.state()), tensor_digests(goal)
     different = [name for name in sorted(made.keys() | saved.keys()) if made.get(name) != saved.get(name)]
-    if losses != goal["journal"]["losses"][begin:]:
+    if losses != losses_beside(folder, goal["journal"])[begin : goal["step"]].tolist():
         different.append("losses")
     seen = f"{len(made)} digests of tensors and {len(losses)} losses come out the same"
     if different:
@@ -92,27 +94,24 @@ def _bits(tensor: torch.Tensor) -> bytes:
 
 def _record(folder: Path, name: str, state: State) -> Iterator[Check]:
     for file, mark in state["journal"]["marks"].items():
-        path = folder / f"{file}.jsonl"
-        try:
-            content = path.read_bytes()[: mark["length"]]
-        except OSError as error:
-            raise RunFolderError(f"{path}: {error.strerror}") from error
+        path = folder / (LOSSES if file == "losses" else f"{file}.jsonl")
         where = f"first {mark['length']:,} bytes of {path.name}"
-        yield _same(where, f"digest in {name}", hashlib.sha256(content).hexdigest(), mark["sha256"])
+        yield _same(where, f"digest in {name}", sha256_of_first(path, mark["length"]), mark["sha256"])
 
 
-def _result(run: Run, losses: list[float]) -> Check:
-    """The summary against the record it was made from, and the losses in the last checkpoint."""
+def _result(run: Run, losses: np.ndarray) -> Check:
+    """The summary against the record it was made from."""
     assert run.result is not None
     again = summarize(
         layers=run.manifest.layers,
         losses=losses,
-        metrics=run.metrics,
+        metrics=stream_metrics(run.folder / "metrics.jsonl"),
         profile=run.profile,
         steps=run.config.optim.steps,
     )
-    # What a run made after its last checkpoint, before it diverged, lies in no checkpoint.
-    skipped = {"steps", "curve", "final_loss", "loss_area"} if len(losses) != run.result.steps else set()
+    # Before there was losses.bin, what a run made after its last checkpoint, before it diverged, lay nowhere.
+    lost = not (run.folder / LOSSES).exists() and len(losses) != run.result.steps
+    skipped = {"steps", "curve", "final_loss", "loss_area"} if lost else set()
     recorded = run.result.to_json()
     wrong = sorted(
         key for key, value in again.to_json().items() if key not in skipped and recorded.get(key) != value

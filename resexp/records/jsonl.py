@@ -1,4 +1,4 @@
-"""JSON Lines files that only grow, and are cut back to a known length on resume."""
+"""Files that only grow, JSON Lines above all, and are cut back to a known length on resume."""
 
 import hashlib
 import os
@@ -22,6 +22,8 @@ class Mark(TypedDict):
     """of those bytes, 64 hex digits"""
 
 
+PIECE = 1 << 20
+"""bytes read at once: however long a file is, no more of it is in memory"""
 EMPTY: Mark = {"length": 0, "sha256": hashlib.sha256().hexdigest()}
 
 
@@ -33,20 +35,22 @@ class AppendOnlyFile:
     longer holds what was marked, or when its path leads to something else than when it was opened.
     """
 
+    length: int
+    """bytes"""
+
     def __init__(self, path: Path, mark: Mark | None = None) -> None:
         self.path = path
         with disk_errors(path):
             # Readable and writable: opening a pipe for writing alone would wait for its reader.
             self._descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
             try:
-                content = path.read_bytes()
-                self._length = content.rfind(b"\n") + 1 if mark is None else mark["length"]
-                self._sha256 = hashlib.sha256(content[: self._length])
+                self.length = _whole_lines(self._descriptor) if mark is None else mark["length"]
+                self._sha256 = _hash_of_first(self._descriptor, self.length)
                 if mark is not None and mark != self._mark():
                     raise RunFolderError(
-                        f"{path}: altered, its first {self._length:,} bytes are not what was saved"
+                        f"{path}: altered, its first {self.length:,} bytes are not what was saved"
                     )
-                os.ftruncate(self._descriptor, self._length)
+                os.ftruncate(self._descriptor, self.length)
                 sync_folder(path.parent)
             except BaseException:
                 os.close(self._descriptor)
@@ -57,7 +61,7 @@ class AppendOnlyFile:
         with disk_errors(self.path, needed=len(content)):
             self._check_place()
             write_all(self._descriptor, content)
-        self._length += len(content)
+        self.length += len(content)
         self._sha256.update(content)
 
     def sync(self) -> Mark:
@@ -68,7 +72,7 @@ class AppendOnlyFile:
         return self._mark()
 
     def _mark(self) -> Mark:
-        return {"length": self._length, "sha256": self._sha256.hexdigest()}
+        return {"length": self.length, "sha256": self._sha256.hexdigest()}
 
     def _check_place(self) -> None:
         try:
@@ -94,3 +98,33 @@ class JsonlWriter(AppendOnlyFile):
     def row(self, row: Row) -> None:
         """Append one object. Raises ValueError for a number that is not finite."""
         self.append((strict_json(row) + "\n").encode())
+
+
+def sha256_of_first(path: Path, length: int) -> str:
+    """Return the SHA-256 of a file's first bytes, 64 hex digits. Raises RunFolderError."""
+    with disk_errors(path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            return _hash_of_first(descriptor, length).hexdigest()
+        finally:
+            os.close(descriptor)
+
+
+def _hash_of_first(descriptor: int, length: int) -> "hashlib._Hash":
+    found, at = hashlib.sha256(), 0
+    while at < length and (piece := os.pread(descriptor, min(PIECE, length - at), at)):
+        found.update(piece)
+        at += len(piece)
+    return found
+
+
+def _whole_lines(descriptor: int) -> int:
+    """The bytes up to the last line end."""
+    end = os.fstat(descriptor).st_size
+    while end:
+        begin = max(0, end - PIECE)
+        found = os.pread(descriptor, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0

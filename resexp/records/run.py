@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, BinaryIO, Literal, TypeVar, overload
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -34,7 +34,8 @@ Status = Literal["finished", "diverged", "running", "unfinished"]
 def read_json(path: Path) -> dict[str, Any]:
     """Return one JSON object. Raises RunFolderError when the file is missing or is something else."""
     try:
-        value = json.loads(_content(path))
+        with _opened(path) as file:
+            value = json.loads(file.read())
     except OSError as error:
         raise RunFolderError(f"{path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
@@ -44,31 +45,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _content(path: Path) -> bytes:
-    """What is in a file. A pipe or a device is refused: it might never end."""
+def _opened(path: Path) -> BinaryIO:
+    """A file, to be read. A pipe or a device is refused: it might never end."""
     if path.exists() and not path.is_file():
         raise RunFolderError(f"{path}: not a regular file")
-    return path.read_bytes()
+    return path.open("rb")
+
+
+def stream_lines(path: Path, *, holding: bytes = b"") -> Iterator[dict[str, Any]]:
+    """Yield the rows of a JSON lines file, one at a time; else as `read_lines`."""
+    try:
+        with _opened(path) as file:
+            for line in file:
+                if holding in line and line.endswith(b"\n"):
+                    yield _row(path, line)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RunFolderError(f"{path}: {error.strerror}") from error
+
+
+def _row(path: Path, line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path}: damaged, not JSON lines ({error})") from error
+    if not isinstance(row, dict):
+        raise RunFolderError(f"{path}: damaged, a line is not a JSON object")
+    return row
 
 
 def read_lines(path: Path, *, holding: bytes = b"") -> list[dict[str, Any]]:
     """Return the rows of a JSON lines file; a last line cut by a kill is left out, no file gives none.
 
-    holding: only lines with these bytes are looked at.
+    holding: only lines with these bytes are looked at. Raises RunFolderError for what is no JSON object.
     """
-    try:
-        content = _content(path)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunFolderError(f"{path}: {error.strerror}") from error
-    try:
-        rows = [json.loads(line) for line in content.split(b"\n")[:-1] if holding in line]
-    except (ValueError, RecursionError) as error:
-        raise RunFolderError(f"{path}: damaged, not JSON lines ({error})") from error
-    if not all(isinstance(row, dict) for row in rows):
-        raise RunFolderError(f"{path}: damaged, a line is not a JSON object")
-    return rows
+    return list(stream_lines(path, holding=holding))
 
 
 def read_folder_manifest(path: Path) -> FolderManifest:
@@ -87,9 +99,9 @@ _PROBED = TypeAdapter(list[ProbeRow])
 _TIMING = TypeAdapter(list[TimingRow])
 
 
-def read_metrics(path: Path) -> list[StepRow | EvaluationRow | FaultRow]:
-    """Return the rows of a metrics.jsonl. Raises RunFolderError as `read_lines` does."""
-    return _typed(path, _METRICS, read_lines(path))
+def stream_metrics(path: Path) -> Iterator[StepRow | EvaluationRow | FaultRow]:
+    """Yield the rows of a metrics.jsonl, one at a time. Raises RunFolderError as `read_lines` does."""
+    return (_typed(path, _METRICS, [row])[0] for row in stream_lines(path))
 
 
 def read_probed(path: Path) -> list[ProfileRow | ProbeRow]:
@@ -159,7 +171,8 @@ class Run:
 
     @cached_property
     def metrics(self) -> list[StepRow | EvaluationRow | FaultRow]:
-        return read_metrics(self.folder / "metrics.jsonl")
+        """All rows of metrics.jsonl; of a long run they are many, which `stream_metrics` never holds."""
+        return list(stream_metrics(self.folder / "metrics.jsonl"))
 
     @cached_property
     def profile(self) -> list[ProfileRow]:

@@ -121,6 +121,15 @@ class Manifest(Record):
         return getattr(self, name).to_json()
 
 
+class LookRow(Record):
+    """A look at a comparison that could give words, and what it spent of the 5%. ended: runs then over."""
+
+    number: int
+    seeds: int
+    level: float
+    ended: int
+
+
 class FolderManifest(Record):
     """manifest.json of what is no run: a comparison, a table of gradients, a claim."""
 
@@ -131,6 +140,8 @@ class FolderManifest(Record):
     versions: dict[str, str] | None = None
     runs: list[str] = []
     """of a comparison: the names of its runs' folders"""
+    planned_looks: int | None = None
+    looks: list[LookRow] = []
 
 
 class StepRow(Record):
@@ -214,6 +225,13 @@ class Profile(Record):
     loss: float | None = None
     outputs: list[OutputRow]
     layers: list[LayerRow] = []
+
+    def arriving(self) -> dict[float, float]:
+        """Return the size of dE/dx at each output by layer, the last output's as 1; empty without that."""
+        last = self.outputs[-1].norm
+        if not last:
+            return {}
+        return {out.layer: out.norm / last for out in self.outputs if out.norm is not None}
 
 
 class ProbeRow(Record):
@@ -339,10 +357,11 @@ class RatioRow(Record):
 
 
 class VerdictRow(Record):
-    """A verdict in comparison.json."""
+    """A verdict in comparison.json. statement: the sentence without whom it is about, in newer records."""
 
     about: str
     sentence: str
+    statement: str | None = None
     arm: str = ""
     when: str | None = None
     word: str | None = None

@@ -1,6 +1,7 @@
 """The summary of a run, result.json: a few numbers, computed from its record alone."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,36 +24,55 @@ CURVE_POINTS = 200
 def summarize(
     *,
     layers: Sequence[str],
-    losses: Sequence[float],
-    metrics: Sequence[StepRow | EvaluationRow | FaultRow],
+    losses: np.ndarray,
+    metrics: Iterable[StepRow | EvaluationRow | FaultRow],
     profile: Sequence[ProfileRow],
     steps: int,
 ) -> RunResult:
     """Return the content of result.json.
 
-    `losses` holds the training loss of every step made. `final_loss` is their mean over the last 10% of
-    `steps`, `loss_area` over all; both None for a run that diverged, whose curve ends where it did.
+    `losses` holds the training loss of every step made, float64 [K], and may be a map of a file. `metrics` is
+    gone through once. `final_loss` is the mean of the losses over the last 10% of `steps`, `loss_area` over
+    all; both None for a run that diverged, whose curve ends where it did.
     """
-    faults = [row for row in metrics if isinstance(row, FaultRow)]
-    evaluations = [row for row in metrics if isinstance(row, EvaluationRow)]
-    first = next((row for row in metrics if isinstance(row, StepRow) and row.step == 0), None)
-    diverged = bool(faults)
-    last = None if diverged or not evaluations else evaluations[-1]
+    first, last, fault = _ends_of(metrics)
+    diverged = fault is not None
     tail = max(1, steps // 10)
     return RunResult(
         status="diverged" if diverged else "finished",
         steps=len(losses),
         final_loss=None if diverged else float(np.mean(losses[-tail:])),
         loss_area=None if diverged else float(np.mean(losses)),
-        **_scores(last),
+        **_scores(None if diverged else last),
         gradient=_ends(layers, first.gradient_norm if first else []),
         transport=FirstOverLast(
             initial=first_over_last(profile[0].outputs) if profile else None,
             final=first_over_last(profile[-1].outputs) if profile and not diverged else None,
         ),
         curve=_thinned(losses),
-        fault=faults[0] if faults else None,
+        fault=fault,
     )
+
+
+class _Ends(NamedTuple):
+    """What a summary needs of metrics.jsonl; None where there is none."""
+
+    first: StepRow | None
+    evaluation: EvaluationRow | None
+    fault: FaultRow | None
+
+
+def _ends_of(metrics: Iterable[StepRow | EvaluationRow | FaultRow]) -> _Ends:
+    """The first step, the last evaluation and the first fault; no other row is kept."""
+    first = evaluation = fault = None
+    for row in metrics:
+        if isinstance(row, EvaluationRow):
+            evaluation = row
+        elif isinstance(row, FaultRow):
+            fault = fault or row
+        elif first is None and row.step == 0:
+            first = row
+    return _Ends(first, evaluation, fault)
 
 
 def _scores(last: EvaluationRow | None) -> dict[str, float | None]:
@@ -90,11 +110,11 @@ def first_over_last(outputs: Sequence[OutputRow]) -> float | None:
     return first / last if last and first is not None else None
 
 
-def _thinned(losses: Sequence[float]) -> LossCurve:
+def _thinned(losses: np.ndarray) -> LossCurve:
     """At most 200 points, each the mean of the steps around it."""
-    if not losses:
+    if not len(losses):
         return LossCurve(step=[], loss=[])
-    parts = np.array_split(np.asarray(losses), min(CURVE_POINTS, len(losses)))
+    parts = np.array_split(losses, min(CURVE_POINTS, len(losses)))
     ends = np.cumsum([len(part) for part in parts])
     centres = [float(end - (len(part) + 1) / 2) for end, part in zip(ends, parts, strict=True)]
     return LossCurve(step=centres, loss=[float(part.mean()) for part in parts])

@@ -3,10 +3,9 @@
 A folder may be anybody's: what is in it is checked, and one that cannot be shown keeps no other from it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-
-from markupsafe import escape
+from typing import Any
 
 from resexp.errors import RunFolderError
 from resexp.records.claim import AnswerWord, ClaimDocument, PictureRow, read_claim
@@ -24,6 +23,7 @@ from resexp.report.html import (
     section,
     subheading,
     table,
+    templates,
 )
 
 TITLE = "What the article says, put to the test"
@@ -62,7 +62,7 @@ def claims_page(folders: Sequence[Path]) -> str:
                 found[folder] = read_claim(folder)
         except (RunFolderError, OSError) as error:
             faults.append(str(error))
-    parts = [header("resexp claims", TITLE, LEAD), _answers(found.values())]
+    parts = [header("resexp claims", TITLE, LEAD), _parts().answers(list(found.values()), _answer)]
     parts += [_claim(folder, document) for folder, document in found.items()]
     if faults:
         parts.append(section("Not shown", *(paragraph(f"{fault}.", kind="note") for fault in faults)))
@@ -75,40 +75,25 @@ def claims_page(folders: Sequence[Path]) -> str:
     return page(TITLE, parts)
 
 
-def _answers(documents: Iterable[ClaimDocument]) -> str:
-    rows = "\n".join(
-        f'<tr><th scope="row"><a href="#{escape(document.name)}">{escape(document.claim)}</a></th>'
-        f'<td data-label="Answer">{escape(_answer(document))}</td></tr>'
-        for document in documents
-    )
-    return (
-        '<section>\n<h2>The answers</h2>\n<div class="scroll">\n<table class="stack">\n'
-        '<thead><tr><th scope="col">Claim</th><th scope="col">Answer</th></tr></thead>\n'
-        f"<tbody>\n{rows}\n</tbody>\n</table>\n</div>\n</section>"
-    )
+def _parts() -> Any:
+    return templates().get_template("claims.html").module
 
 
 def _claim(folder: Path, document: ClaimDocument) -> str:
     pictures = [_picture(folder, picture) for picture in document.pictures]
     rows = [(m.what, measured(m.model_dump()), m.n or "exact") for m in document.measurements]
+    asked = [(p.says, p.setting or "everywhere", FOUND[p.found], p.evidence) for p in document.parts]
+    parts = [
+        finding(_answer(document)),
+        paragraph(document.sentence),
+        *([gallery(pictures)] if pictures else []),
+        subheading("What the answer rests on"),
+        table(("What is asked", "Where", "Found", "Measured"), asked),
+        subheading("What was done"),
+        paragraph(document.setup),
+    ]
     numbers = table(("What was measured", "Mean [95% interval]", "Seeds"), rows, numbers=("Seeds",))
-    parts = [(p.says, p.setting or "everywhere", FOUND[p.found], p.evidence) for p in document.parts]
-    return "\n".join(
-        (
-            f'<section id="{escape(document.name)}">',
-            f'<p class="kicker">{escape(document.name)} · {escape(document.source)}</p>',
-            f"<h2>{escape(document.claim)}</h2>",
-            finding(_answer(document)),
-            paragraph(document.sentence),
-            gallery(pictures) if pictures else "",
-            subheading("What the answer rests on"),
-            table(("What is asked", "Where", "Found", "Measured"), parts),
-            subheading("What was done"),
-            paragraph(document.setup),
-            f"<details>\n<summary>All {len(rows)} numbers</summary>\n{numbers}\n</details>",
-            "</section>",
-        )
-    )
+    return _parts().claim(document, parts, numbers, len(rows))
 
 
 def _picture(folder: Path, picture: PictureRow) -> str:

@@ -11,11 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from resexp.analysis.cells import DEPTH, INIT, NORM, axes_of, grouped, settings_of, short
+from resexp.analysis.cells import DEPTH, INIT, NORM, cell_axes, grouped, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
 from resexp.records.run import Run, read_json
 from resexp.records.schema import ComparisonDocument, Manifest, OutputRow, ProbeRow, RunRow, VerdictRow
+from resexp.report.sentences import cell_words
 
 Curve = Mapping[float, float]
 """One seed: y by x."""
@@ -76,6 +77,11 @@ class Cell:
     name: Mapping[str, Any]
     entries: Sequence[Entry]
 
+    @property
+    def words(self) -> str:
+        """What it is called: 'depth 56, no normalisation'; '' where nothing is varied."""
+        return cell_words({short(key): value for key, value in self.name.items()})
+
     def holds(self, verdict: VerdictRow) -> bool:
         """Whether a verdict is about this cell: it names nothing that is otherwise here."""
         named = verdict.cell or {}
@@ -91,7 +97,7 @@ def cells(entries: Sequence[Entry]) -> list[Cell]:
 def varied(entries: Sequence[Entry]) -> list[str]:
     """Return the keys that make the cells, by what can be read."""
     readable = [entry for entry in entries if entry.fault is None] or entries
-    return axes_of([(entry.run.arm, entry.facts) for entry in readable])
+    return cell_axes([(entry.run.arm, entry.facts) for entry in readable])
 
 
 def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
@@ -117,7 +123,7 @@ def read_curves(entry: Entry) -> Curves | str:
             test_loss={row.step: _or_nan(row.test_loss) for row in evaluations},
             train_error={row.step: 100 * (1 - row.train_accuracy) for row in evaluations},
             test_error={row.step: 100 * (1 - row.test_accuracy) for row in evaluations},
-            transport={row.step: _transport(row.outputs) for row in run.profile},
+            transport={row.step: row.arriving() for row in run.profile},
             responses=_responses(run.profile[-1].outputs) if run.profile else {},
             probed=_probed(run.probed),
         )
@@ -157,13 +163,6 @@ def _probed(rows: Sequence[ProbeRow]) -> dict[str, Curve]:
 def _or_nan(loss: float | None) -> float:
     """A loss that was not finite leaves a gap."""
     return math.nan if loss is None else loss
-
-
-def _transport(outputs: Sequence[OutputRow]) -> Curve:
-    last = outputs[-1].norm
-    if not last:
-        return {}
-    return {out.layer: out.norm / last for out in outputs if out.norm is not None}
 
 
 def _responses(outputs: Sequence[OutputRow]) -> Curve:

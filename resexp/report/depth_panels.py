@@ -6,8 +6,7 @@ from resexp.analysis.cells import DEPTH, short
 from resexp.report.comparison_data import Cell, Entry
 from resexp.report.figures.curves import depth_panel
 from resexp.report.figures.lines import Line, line
-from resexp.report.figures.svg import to_svg
-from resexp.report.html import figure
+from resexp.report.figures.page_picture import PagePicture, picture_of
 from resexp.report.panels import Colours
 from resexp.report.sentences import cell_words
 
@@ -17,8 +16,8 @@ MEASURES = {
 }
 
 
-def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterator[str]:
-    """Yield the figures, as HTML, of each setting that was trained at two depths or more."""
+def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterator[PagePicture]:
+    """Yield the pictures of each setting that was trained at two depths or more."""
     settings: dict[str, list[Entry]] = {}
     for cell in cells:
         if None in cell.name.values():  # a run that cannot be read, and is not known to belong anywhere
@@ -29,16 +28,16 @@ def depth_figures(cells: Sequence[Cell], data: str, colours: Colours) -> Iterato
         about = " · ".join(filter(None, (words, data)))
         for key, (title, ylabel, read) in MEASURES.items():
             dots, stuck = (_dots(entries, fate, key, read) for fate in ("finished", "stuck"))
-            lines = [found for arm, own in dots.items() if (found := _through(arm, own)) is not None]
+            ended = {arm: dots.get(arm, []) + stuck.get(arm, []) for arm in {**dots, **stuck}}
+            lines = [found for arm, own in ended.items() if (found := _through(arm, own)) is not None]
             if any(len(found.x) > 1 for found in lines):
-                picture = to_svg(
-                    depth_panel(lines, dots, stuck, colours, ylabel), f"{about}. {_course(lines, ylabel)}"
-                )
-                hollow = " Hollow: never left guessing, in no mean." if stuck else ""
-                yield figure(
-                    picture,
-                    title,
-                    f"{about} · {_seeds(dots)}; a dot a seed, lines through the means.{hollow}",
+                hollow = " Hollow: still at guessing, in the mean like all others." if stuck else ""
+                yield picture_of(
+                    depth_panel(lines, dots, stuck, colours, ylabel),
+                    f"depth {title} {about}",
+                    description=f"{about}. {_course(lines, ylabel)}",
+                    title=title,
+                    note=f"{about} · {_seeds(ended)}; a dot a seed, lines through the means.{hollow}",
                 )
 
 

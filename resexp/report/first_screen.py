@@ -8,13 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from resexp.analysis.cells import DEPTH, short
 from resexp.records.schema import RatioRow, VerdictRow
 from resexp.report.comparison_data import Cell, read_curves
 from resexp.report.figures.lines import Line, line
 from resexp.report.formatting import enumerated, power, size
 from resexp.report.panels import seeds_words
-from resexp.report.sentences import cell_words
+from resexp.report.sentences import amount, setting_words
 
 TITLES = {
     ("vanishing", "vanishing"): "The gradient is lost on the way back, with + x and without",
@@ -113,8 +112,8 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[VerdictRow], data: st
         y_ticks=scale.y_ticks(),
         x_ticks=scale.x_ticks(),
         caption="How much of the last block's gradient reaches each layer before training · "
-        + " · ".join(filter(None, [_name(told), data, f"{seeds_words(list(lines.values()))}."])),
-        columns=[_name(cell) or "test accuracy" for cell in deep[:MAX_COLUMNS]],
+        + " · ".join(filter(None, [setting_words(told.name), data, f"{seeds_words(list(lines.values()))}."])),
+        columns=[setting_words(cell.name) or "test accuracy" for cell in deep[:MAX_COLUMNS]],
         rows=[(kind, [_outcome(cell, arm) for cell in deep[:MAX_COLUMNS]]) for kind, arm in arms.items()],
         guess=1 / classes,
         strip=f"Test accuracy after {steps} steps. The mark is guessing, {100 / classes:.3g}%.",
@@ -137,14 +136,6 @@ def _has_both(cell: Cell, arms: Mapping[str, str]) -> bool:
 def _deepest(cells: Sequence[Cell]) -> list[Cell]:
     depth = max((entry.run.depth for cell in cells for entry in cell.entries), default=0)
     return [cell for cell in cells if all(entry.run.depth == depth for entry in cell.entries)]
-
-
-def _name(cell: Cell) -> str:
-    """What sets the cell apart from others of its depth: 'no normalisation'; the init goes with the norm."""
-    named = {short(key): value for key, value in cell.name.items() if key != DEPTH}
-    if "norm" in named:
-        named.pop("init", None)
-    return cell_words(named)
 
 
 def _gradient(cell: Cell, verdicts: Sequence[VerdictRow], arm: str) -> VerdictRow | None:
@@ -201,9 +192,7 @@ def _amount(verdict: VerdictRow | None) -> str | None:
         bound = found.interval[1] if found.interval else None
         floor = "the numbers can hold" if bound is None else f"{size(bound)} (95% bound)"
         return f"less than {floor}" if found.underflows else None
-    if ratio >= 10:
-        return f"{ratio:,.0f} times the size" if ratio < 1e6 else f"{size(ratio)} times the size"
-    return f"{100 * ratio:.0f}%" if ratio >= 0.01 else size(ratio)
+    return amount(ratio)
 
 
 def _learning(cell: Cell, arms: Mapping[str, str]) -> str:
@@ -235,7 +224,7 @@ def _outcome(cell: Cell, arm: str) -> Outcome:
 
 def _beside(cell: Cell, verdicts: Sequence[VerdictRow], arms: Mapping[str, str]) -> str:
     words = _words(cell, verdicts, arms)
-    name = _name(cell) or "the other setting"
+    name = setting_words(cell.name) or "the other setting"
     if "vanishing" not in words:
         return (
             f"With {name} no gradient is found to vanish: see below" if all(words) else f"With {name}: below"

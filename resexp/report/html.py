@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from resexp.config.yaml_nodes import without_commands
+
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """What the browser may load: nothing that is not in the page."""
 
@@ -58,8 +60,11 @@ def source_of(name: str) -> Markup:
 
 
 def page(title: str, parts: Iterable[str], *, script: str = "") -> str:
-    """Return a whole page. parts: HTML, each a header, section or footer. script: JavaScript, run last."""
-    return (
+    """Return a whole page. parts: HTML, each a header, section or footer. script: JavaScript, run last.
+
+    Control characters, which HTML has no place for, are spelled out.
+    """
+    made = (
         templates()
         .get_template("page.html")
         .render(
@@ -69,6 +74,7 @@ def page(title: str, parts: Iterable[str], *, script: str = "") -> str:
             policy=Markup(POLICY),
         )
     )
+    return without_commands(made, lines=True)
 
 
 def header(kicker: str, title: str, lead: str) -> Markup:

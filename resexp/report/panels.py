@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from resexp.report.comparison_data import Cell, Curve, Curves, Entry, read_curves
-from resexp.report.figures.curves import error_panel, loss_panel, number_panel
-from resexp.report.figures.gradient_curves import frames_panel, heat_panel, responses_panel
+from resexp.report.figures.curves import FEWEST_FOR_A_COURSE, error_panel, loss_panel, number_panel
+from resexp.report.figures.gradient_curves import decade_span, frames_panel, heat_panel, responses_panel
+from resexp.report.figures.hover import HoverGrid, HoverLines, hover_lines
 from resexp.report.figures.lines import Line, line
-from resexp.report.figures.svg import to_svg
-from resexp.report.html import figure
+from resexp.report.figures.page_picture import PagePicture, picture_of
+from resexp.report.formatting import size
+from resexp.report.sentences import AT_GUESSING, FATES
 
 Colours = Mapping[str, str]
 MAX_POINTS = 120
@@ -20,21 +22,23 @@ MAX_POINTS = 120
 
 @dataclass(frozen=True)
 class CellPictures:
-    """Figures as HTML. frames shows the profile at steps[0] until a slider asks for another of steps."""
+    """frames shows the profile at steps[0] until a slider asks for another of steps."""
 
-    training: list[str]
-    frames: list[str]
+    training: list[PagePicture]
+    frames: list[PagePicture]
     steps: list[int]
-    heat: list[str]
-    responses: list[str]
+    heat: list[PagePicture]
+    responses: list[PagePicture]
     unread: list[str]
 
     @property
     def size(self) -> int:
         """In characters."""
-        return sum(
-            len(text) for part in (self.training, self.frames, self.heat, self.responses) for text in part
-        )
+        return sum(len(picture.html) for picture in self.all)
+
+    @property
+    def all(self) -> list[PagePicture]:
+        return [*self.training, *self.frames, *self.heat, *self.responses]
 
 
 def cell_pictures(cell: Cell, words: str, data: str, colours: Colours) -> CellPictures:
@@ -64,21 +68,31 @@ def lines_of(
 ) -> list[Line]:
     """Return one line with a band for each arm, and one thin line for each seed that must not be averaged.
 
-    Those are the seeds that diverged, got stuck or have not ended, as long as there are others in their arm.
+    Those are the seeds that diverged or have not ended, as long as there are others in their arm. Seeds still
+    at guessing are in the mean, as they are in every other one.
     """
     lines: list[Line | None] = []
     for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
         own = [(entry.run.fate, pick(curves)) for entry, curves in read if entry.run.arm == arm]
-        fates = [fate for fate, _ in own]
-        main = "finished" if "finished" in fates else fates[0]
-        label = arm if main == "finished" else f"{arm} ({main})"
-        lines.append(line(arm, label, [curve for fate, curve in own if fate == main], geometric=geometric))
-        for fate in dict.fromkeys(fates):
-            apart = [curve for own_fate, curve in own if own_fate == fate] if fate != main else []
+        ended = [curve for fate, curve in own if fate in ("finished", "stuck")]
+        averaged = ended or [curve for _, curve in own]
+        lines.append(line(arm, _label(arm, [fate for fate, _ in own]), averaged, geometric=geometric))
+        for fate in ("diverged", "unfinished") if ended else ():
+            apart = [curve for own_fate, curve in own if own_fate == fate]
             for index, curve in enumerate(apart):
-                label = f"{arm}: {len(apart)} of {len(own)} {fate}" if index == 0 else "_hidden"
+                label = f"{arm}: {len(apart)} of {len(own)} {FATES[fate]}" if index == 0 else "_hidden"
                 lines.append(line(arm, label, [curve], geometric=geometric, singly=True))
     return [found for found in lines if found is not None]
+
+
+def _label(arm: str, fates: Sequence[str]) -> str:
+    """The arm, and what became of it where no seed trained, or of how many of those that ended."""
+    stuck, ended = fates.count("stuck"), fates.count("stuck") + fates.count("finished")
+    if not ended:
+        return f"{arm} ({FATES[fates[0]]})"
+    if not stuck:
+        return arm
+    return f"{arm} ({f'{stuck} of {ended} ' if stuck < ended else ''}{AT_GUESSING})"
 
 
 def smoothed(curve: Curve) -> Curve:
@@ -105,38 +119,54 @@ def seeds_words(lines: Sequence[Line]) -> str:
     return "seeds: " + ", ".join(f"{arm} {n}" for arm, n in counts.items()) + "; the band spans them"
 
 
-def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     classes = next((entry.began.data.num_classes for entry, _ in read if entry.began), 0)
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
         picture = loss_panel(training, _unnamed(test), colours, guess_loss=math.log(classes))
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
+        hover = _hover(training, test)
         means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
         note = f"{about} · {seeds_words(training)}.{' Training loss as running means.' * means}"
-        yield figure(to_svg(picture, f"{about}. {text}"), "Loss.", note)
+        yield picture_of(
+            picture, f"loss {about}", description=f"{about}. {text}", title="Loss.", note=note, hover=hover
+        )
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
         picture = error_panel(training, _unnamed(test), colours, guess_error=100 * (1 - 1 / classes))
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
-        yield figure(to_svg(picture, f"{about}. {text}"), "Error.", f"{about} · {seeds_words(test)}.")
+        evaluated = max(len(line.x) for line in test)
+        hover = _hover(training, test, "%") if evaluated >= FEWEST_FOR_A_COURSE else None
+        last = "" if hover else f" At step {test[0].x[-1]:g}, the last evaluation."
+        note = f"{about} · {seeds_words(test)}.{last}"
+        yield picture_of(
+            picture, f"error {about}", description=f"{about}. {text}", title="Error.", note=note, hover=hover
+        )
 
 
-def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _probed(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     """A picture of each number that probes without pictures of their own measured."""
     for name in dict.fromkeys(name for _, curves in read for name in curves.probed):
         lines = lines_of(read, lambda curves, name=name: curves.probed.get(name, {}))
         if lines:
             text = f"{name} against step. {_course(lines, name)}"
-            picture = to_svg(number_panel(lines, colours, name), f"{about}. {text}")
-            yield figure(picture, f"{name}.", f"{about} · {seeds_words(lines)}.")
+            hover = hover_lines("step", lines)
+            yield picture_of(
+                number_panel(lines, colours, name),
+                f"{name} {about}",
+                description=f"{about}. {text}",
+                title=f"{name}.",
+                note=f"{about} · {seeds_words(lines)}.",
+                hover=hover,
+            )
 
 
 def _frames(
     read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
-) -> tuple[list[int], list[str]]:
+) -> tuple[list[int], list[PagePicture]]:
     measured = [(entry, curves) for entry, curves in read if curves.transport]
     steps = sorted(set.union(*(set(curves.transport) for _, curves in measured))) if measured else []
     frames = {step: [_thinned(line) for line in _profile(measured, step)] for step in steps}
@@ -150,12 +180,19 @@ def _frames(
         f"At the stem: {ends}. The slider shows the other probed steps."
     )
     caption = f"{about} · {seeds_words(frames[first])}."
-    return list(frames), [
-        figure(to_svg(frames_panel(frames, colours), f"{about}. {text}"), "Gradient by layer.", caption)
-    ]
+    shown = [one for step, lines in frames.items() for one in hover_lines("layer", lines, step=step).lines]
+    picture = picture_of(
+        frames_panel(frames, colours),
+        f"gradient {about}",
+        description=f"{about}. {text}",
+        title="Gradient by layer.",
+        note=caption,
+        hover=HoverLines("layer", shown),
+    )
+    return list(frames), [picture]
 
 
-def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[str]:
+def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str) -> Iterator[PagePicture]:
     grids: dict[str, tuple[Line, list[int], np.ndarray, np.ndarray]] = {}
     for arm in dict.fromkeys(entry.run.arm for entry, _ in read):
         own = [(entry, curves) for entry, curves in read if entry.run.arm == arm]
@@ -168,26 +205,55 @@ def _heat(read: Sequence[tuple[Entry, Curves]], steps: Sequence[int], about: str
                 sizes[np.searchsorted(layers, column.x), k] = column.middle
             with np.errstate(divide="ignore"):
                 grids[arm] = next(iter(columns.values())), list(columns), layers, np.log10(sizes)
-    finite = [np.abs(grid[np.isfinite(grid)]).max(initial=0.0) for *_, grid in grids.values()]
-    limit = max(1.0, math.ceil(max(finite, default=0.0)))
+    span = decade_span([grid for *_, grid in grids.values()])
     for arm, (first, probed, layers, grid) in grids.items():
-        picture = heat_panel(layers, probed, grid, limit=limit)
+        picture = heat_panel(layers, probed, grid, span=span)
+        texts = [
+            [size(10**value) if not math.isnan(value) else "not finite" for value in row] for row in grid
+        ]
+        hover = HoverGrid(arm, layers.tolist(), probed, texts)
         text = (
             f"{arm}: size of dE/dx by layer and step, in units of the last block's. At the stem "
             f"{first.middle[0]:.2g} at step {probed[0]}, {10 ** grid[0, -1]:.2g} at step {probed[-1]}."
         )
         seeds = "one seed" if first.n == 1 else f"geometric mean of {first.n} seeds"
-        yield figure(to_svg(picture, f"{about}. {text}"), f"{arm}.", f"{about} · {seeds}.")
+        yield picture_of(
+            picture,
+            f"gradient over training {arm} {about}",
+            description=f"{about}. {text}",
+            title=f"{arm}.",
+            note=f"{about} · {seeds}.",
+            hover=hover,
+        )
 
 
-def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[str]:
+def _responses(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
     lines = [_thinned(line) for line in lines_of(read, lambda curves: curves.responses)]
     if lines:
         text = "Standard deviation of each block's response R(x) at the last probe. " + "; ".join(
             f"{line.label}: mean {line.middle.mean():.3g}" for line in lines
         )
         picture = responses_panel(lines, colours)
-        yield figure(to_svg(picture, f"{about}. {text}."), "Responses.", f"{about} · {seeds_words(lines)}.")
+        hover = hover_lines("layer", lines)
+        note = f"{about} · {seeds_words(lines)}."
+        yield picture_of(
+            picture,
+            f"responses {about}",
+            description=f"{about}. {text}.",
+            title="Responses.",
+            note=note,
+            hover=hover,
+        )
+
+
+def _hover(training: Sequence[Line], test: Sequence[Line], unit: str = "") -> HoverLines:
+    """The numbers of both kinds of course, by the step."""
+    parts = [("training", training), ("test", test)]
+    found = [
+        hover_lines("step", lines, names=[f"{line.label}, {what}" for line in lines], unit=unit)
+        for what, lines in parts
+    ]
+    return HoverLines("step", [line for part in found for line in part.lines])
 
 
 def _profile(read: Sequence[tuple[Entry, Curves]], step: int) -> list[Line]:

@@ -2,18 +2,29 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
-from resexp.config.yaml_nodes import CONTROL_CHARACTER
+from resexp.config.yaml_nodes import without_commands
+from resexp.report.live import FirstLook, LiveView, RunPlace, pictures
 
 LINE_EVERY_SECONDS = 5.0
 MAX_BARS = 12
 """Runs that a terminal shows at once: beyond it, those that are over make room."""
+FEWEST_ROWS = 24
+"""Of a terminal that has room for the view above the bars."""
 Message = tuple[Any, ...]
 """A method of Display, and what it is called with; picklable."""
 
@@ -29,6 +40,8 @@ class Snapshot(Protocol):
     def loss(self) -> float | None: ...
     @property
     def images_per_second(self) -> float | None: ...
+    @property
+    def arriving(self) -> Mapping[float, float] | None: ...
 
 
 class Fraction:
@@ -37,9 +50,10 @@ class Fraction:
     steps = 100
     loss = None
     images_per_second = None
+    arriving = None
 
     def __init__(self, done: float) -> None:
-        self.step = int(100 * done)
+        self.step = round(100 * done)
 
 
 class Display(Protocol):
@@ -52,27 +66,52 @@ class Display(Protocol):
 class Dashboard(Display, Protocol):
     """Shows many runs, and how many of them are over."""
 
-    def expect(self, num_runs: int) -> None: ...
+    def expect(self, places: Mapping[str, RunPlace]) -> None: ...
+    def first_looks(self, looks: Sequence[FirstLook]) -> None: ...
     def over(self, label: str) -> None: ...
 
 
-class Bars:
-    """One bar per run on a terminal, and one for all of them where several are expected."""
+class LiveProgress(Progress):
+    """Bars, and above them a view that moves with them."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, *columns: ProgressColumn, console: Console, view: LiveView) -> None:
+        self._view, self._shown_on = view, console  # asked for while the parent is being made
+        super().__init__(*columns, console=console)
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        if (view := self._view.render(self._shown_on.width)) and self._shown_on.height >= FEWEST_ROWS:
+            yield view
+        yield from super().get_renderables()
+
+
+class Bars:
+    """One bar per run on a terminal, one for all of them where several are expected, the view above."""
+
+    def __init__(self, progress: Progress, view: LiveView) -> None:
         self._progress = progress
+        self._view = view
         self._all = progress.add_task("all runs", total=None, figures="", visible=False)
         self._tasks: dict[str, TaskID] = {}
         self._over: deque[str] = deque()
 
     def update(self, label: str, snapshot: Snapshot) -> None:
         if label not in self._tasks:
-            self._tasks[label] = self._progress.add_task(label, total=snapshot.steps, figures="")
+            self._tasks[label] = self._progress.add_task(
+                without_commands(label), total=snapshot.steps, figures=""
+            )
             self._make_room()
+        self._view.update(label, snapshot.step, snapshot.loss, snapshot.arriving)
         self._progress.update(self._tasks[label], completed=snapshot.step, figures=figures(snapshot))
 
-    def expect(self, num_runs: int) -> None:
-        self._progress.update(self._all, total=num_runs, visible=num_runs > 1)
+    def expect(self, places: Mapping[str, RunPlace]) -> None:
+        self._view.expect(places)
+        self._progress.update(self._all, total=len(places), visible=len(places) > 1)
+
+    def first_looks(self, looks: Sequence[FirstLook]) -> None:
+        console = self._progress.console
+        console.print(pictures(looks, console.width), highlight=False)
+        for look in looks:
+            console.print(without_commands(look.sentence), markup=False, highlight=False)
 
     def over(self, label: str) -> None:
         self._progress.advance(self._all)
@@ -85,7 +124,7 @@ class Bars:
             self._progress.remove_task(self._tasks.pop(self._over.popleft()))
 
     def say(self, line: str) -> None:
-        self._progress.console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
+        self._progress.console.print(without_commands(line), markup=False, highlight=False)
 
 
 class PlainLines:
@@ -98,14 +137,20 @@ class PlainLines:
         self._counted = time.monotonic()
 
     def update(self, label: str, snapshot: Snapshot) -> None:
+        if snapshot.arriving is not None:
+            return  # a probe between two spans, whose line stands already
         now = time.monotonic()
         due = now - self._last.setdefault(label, now) >= LINE_EVERY_SECONDS
         if due or snapshot.step == snapshot.steps:
             self._last[label] = now
             self.say(f"{label}  step {snapshot.step}/{snapshot.steps}  {figures(snapshot)}")
 
-    def expect(self, num_runs: int) -> None:
-        self._num_runs = num_runs
+    def expect(self, places: Mapping[str, RunPlace]) -> None:
+        self._num_runs = len(places)
+
+    def first_looks(self, looks: Sequence[FirstLook]) -> None:
+        for look in looks:
+            self.say(look.sentence)
 
     def over(self, label: str) -> None:
         self._last.pop(label, None)
@@ -118,12 +163,7 @@ class PlainLines:
             self.say(f"{self._num_over} of {self._num_runs} runs are over")
 
     def say(self, line: str) -> None:
-        self._console.print(_without_commands(line), markup=False, highlight=False, soft_wrap=True)
-
-
-def _without_commands(line: str) -> str:
-    """What a name might tell the terminal to do is shown instead."""
-    return CONTROL_CHARACTER.sub(lambda match: repr(match[0])[1:-1], line)
+        self._console.print(without_commands(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def figures(snapshot: Snapshot) -> str:
@@ -150,8 +190,9 @@ def display() -> Iterator[Dashboard]:
         TextColumn("{task.fields[figures]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console) as progress:
-        yield Bars(progress)
+    view = LiveView()
+    with LiveProgress(*columns, console=console, view=view) as progress:
+        yield Bars(progress, view)
 
 
 class Relay:

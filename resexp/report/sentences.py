@@ -4,9 +4,10 @@ Nothing is judged here: every word comes from a verdict of comparison.json, and 
 sentence only states the numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from resexp.analysis.cells import DEPTH, short
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
 from resexp.records.jsonl import Row
 from resexp.records.schema import RunRow, VerdictRow
@@ -14,8 +15,9 @@ from resexp.report.formatting import first_upper, size
 
 GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}
 NO_WORD = {"one seed": "one seed may be called vanishing only below 10⁻⁴ and exploding only above 10⁴"}
+AT_GUESSING = "still at guessing"
 FATES = {
-    "stuck": "still at guessing",
+    "stuck": AT_GUESSING,
     "diverged": "diverged",
     "unfinished": "has not ended",
 }
@@ -46,6 +48,25 @@ def cell_words(cell: Row) -> str:
     return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
 
 
+def setting_words(name: Row) -> str:
+    """Return a cell's name, by dotted keys, in words without its depth; the init goes with the norm."""
+    named = {short(key): value for key, value in name.items() if key != DEPTH}
+    if "norm" in named:
+        named.pop("init", None)
+    return cell_words(named)
+
+
+def amount(ratio: float, text: Callable[[float], str] = size) -> str:
+    """Return how much of a gradient arrives, as part of a sentence: '53%', '6.1 × 10⁻⁸', '15 times the size'.
+
+    text: how a size is spelled that is no percentage.
+    """
+    if ratio >= 2:
+        times = f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}" if ratio < 1e6 else text(ratio)
+        return f"{times} times the size"
+    return f"{100 * ratio:.0f}%" if ratio >= 0.01 else text(ratio)
+
+
 def headlines(verdicts: Sequence[Row | VerdictRow], runs: Sequence[Row | RunRow]) -> Iterator[Headline]:
     """Yield what the verdicts of one cell say: the gradients, the outcome, what became of seeds.
 
@@ -57,13 +78,13 @@ def headlines(verdicts: Sequence[Row | VerdictRow], runs: Sequence[Row | RunRow]
         own = [verdict for verdict in of["gradient"] if verdict.arm == arm]
         yield Headline(_gradient(arm, own), tuple(_numbers(verdict) for verdict in own))
     for verdict in of["arms"]:
-        yield Headline(_outcome(verdict, runs), (_bare(verdict),))
+        yield Headline(_outcome(verdict, runs), (_statement(verdict),))
     for verdict in of["fates"]:
         if verdict.n == 1:
             continue  # said of each arm's one seed
-        yield Headline(_trained(verdict, runs), (_bare(verdict),))
+        yield Headline(_trained(verdict, runs), (_statement(verdict),))
     for verdict in of["seeds"]:
-        yield Headline(_fates(verdict, runs), (_bare(verdict),))
+        yield Headline(_fates(verdict, runs), (_statement(verdict),))
     for verdict in of["degradation"]:
         yield Headline(_degradation(verdict), (verdict.sentence,))
     for verdict in of["shortcuts"]:
@@ -136,9 +157,14 @@ def _fates(verdict: VerdictRow, runs: Sequence[RunRow]) -> str:
             if fate == "stuck":
                 verb = "is" if count == 1 else "are"
                 said = f"{verb} {words} {_after(of_fate)}".rstrip() + _course(of_fate)
-            parts.append(f"{'all' if count == len(own) > 1 else count} of {len(own)} seeds {said}")
-    named = "; ".join(parts).replace("1 of 1 seeds", "its one seed").replace("all of", "all")
-    return f"{first_upper(verdict.arm)}: {named or 'not every seed trained'}."
+            parts.append(f"{_of_seeds(count, len(own))} {said}")
+    return f"{first_upper(verdict.arm)}: {'; '.join(parts) or 'not every seed trained'}."
+
+
+def _of_seeds(count: int, num: int) -> str:
+    if num == 1:
+        return "its one seed"
+    return f"all {num} seeds" if count == num else f"{count} of {num} seeds"
 
 
 def _course(runs: Sequence[RunRow]) -> str:
@@ -197,7 +223,7 @@ def _loss(arm: str, runs: Sequence[RunRow]) -> str:
     own = [run for run in runs if run.arm == arm]
     ended = [run for run in own if run.fate in ("finished", "stuck") and run.final_loss is not None]
     if ended:
-        stuck = f" ({FATES['stuck']})" if all(run.fate == "stuck" for run in ended) else ""
+        stuck = f" ({AT_GUESSING})" if all(run.fate == "stuck" for run in ended) else ""
         losses = [run.final_loss for run in ended if run.final_loss is not None]
         return f"{mean_estimate(losses).mean:.3f}{stuck}"
     known = [run.final_loss for run in own if run.final_loss is not None]
@@ -221,8 +247,6 @@ def _numbers(verdict: VerdictRow) -> str:
     return f"{verdict.when}: {found.sentence}"
 
 
-def _bare(verdict: VerdictRow) -> str:
-    """The recorded sentence without the cell it begins with: the heading names that."""
-    named = ", ".join(f"{key} {value}" for key, value in (verdict.cell or {}).items())
-    sentence = verdict.sentence.removeprefix(f"{verdict.arm}, ")
-    return sentence.removeprefix(f"{named}: ")
+def _statement(verdict: VerdictRow) -> str:
+    """The recorded sentence without the cell it is about: the heading names that."""
+    return verdict.statement or verdict.sentence

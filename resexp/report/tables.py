@@ -9,17 +9,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from rich.markup import escape
-from rich.table import Table
-
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
 from resexp.analysis.statistics import mean_estimate
+from resexp.config.yaml_nodes import without_commands
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.records.schema import RatioRow, RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
+from resexp.report.text_table import TextTable
 
 
 class Column(NamedTuple):
@@ -74,10 +73,10 @@ def final_table(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> Fin
     return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
 
 
-def comparison_table(folder: Path) -> Table:
+def comparison_table(folder: Path) -> TextTable:
     """Return the final table of a comparison's folder for the terminal."""
     table = final_table(*read_comparison(folder))
-    return _rich(table.names, table.texts, table.numbers)
+    return TextTable(table.names, table.texts, table.numbers)
 
 
 def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -107,32 +106,11 @@ def run_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     return rows
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
+def runs_table(runs: Sequence[Run]) -> TextTable:
     """Return the runs as a table for the terminal."""
-    columns = {
-        "folder": str,
-        "status": str,
-        "arm": str,
-        "depth": str,
-        "norm": str,
-        "seed": str,
-        "data": str,
-        "steps": lambda value: f"{value:,}",
-        "final_loss": three_decimals,
-        "test_accuracy": percent,
-        "images_per_second": thousands,
-    }
-    texts = [[or_nothing(columns[key], row[key]) for key in columns] for row in run_rows(runs)]
-    numbers = ["depth", "seed", "steps", "final_loss", "test_accuracy", "images_per_second"]
-    names = [key.replace("_per_", "/").replace("/second", "/s").replace("_", " ") for key in columns]
-    numbers = [name for name, key in zip(names, columns, strict=True) if key in numbers]
-    return _rich(names, texts, numbers)
-
-
-def plain_table(rows: Sequence[Row]) -> Table:
-    """Return rows of text, whose keys are the columns, as a table for the terminal."""
-    columns = list(rows[0]) if rows else []
-    return _rich(columns, [[str(row[column]) for column in columns] for row in rows])
+    table = [[column.text(row) for column in RUN_COLUMNS] for row in run_rows(runs)]
+    names = [column.name for column in RUN_COLUMNS]
+    return TextTable(names, table, [column.name for column in RUN_COLUMNS if column.number])
 
 
 def _axes(entries: Sequence[Entry]) -> list[str]:
@@ -240,24 +218,28 @@ def _transport(row: Row) -> str:
     return f"{scientific(row['transport'])} {row['gradient_word']}"
 
 
-def _rich(names: Sequence[str], texts: Sequence[Sequence[str]], numbers: Sequence[str] = ()) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name, *column in zip(names, *texts, strict=True):
-        word = max(map(len, " ".join([name, *column]).split()))  # a narrow terminal folds between words
-        justify = "right" if name in numbers else "left"
-        table.add_column(escape(name), justify=justify, overflow="fold", min_width=min(word, 40))
-    for line in texts:
-        table.add_row(*map(escape, line))
-    return table
+RUN_COLUMNS = [
+    Column("arm", _plain("arm"), False),
+    Column("test accuracy", lambda row: or_nothing(percent, row["test_accuracy"])),
+    Column("final loss", lambda row: or_nothing(three_decimals, row["final_loss"])),
+    Column("depth", _plain("depth")),
+    Column("norm", _plain("norm"), False),
+    Column("seed", _plain("seed")),
+    Column("steps", lambda row: thousands(row["steps"])),
+    Column("status", _plain("status"), False),
+    Column("folder", _plain("folder"), False),
+    Column("data", _plain("data"), False),
+    Column("images/s", lambda row: or_nothing(thousands, row["images_per_second"])),
+]
 
 
 COLUMNS = [
-    Column("seeds", _seeds),
-    Column("parameters", lambda row: or_nothing(thousands, row["parameters"])),
-    Column("final loss", _with_interval("final_loss", three_decimals)),
     Column("test accuracy", _with_interval("test_accuracy", percent)),
-    Column("gradient first / last", _gradients),
-    Column("T", _transport),
+    Column("final loss", _with_interval("final_loss", three_decimals)),
+    Column("seeds", _seeds),
+    Column("gradient reaching layer 1", _transport),
+    Column("weight gradient first / last", _gradients),
+    Column("params", lambda row: or_nothing(thousands, row["parameters"])),
     Column("images/s", lambda row: or_nothing(thousands, row["images_per_second"])),
 ]
 
@@ -268,7 +250,7 @@ def to_csv(table: FinalTable) -> str:
     writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else ["arm"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(table.rows)
-    return file.getvalue()
+    return without_commands(file.getvalue(), lines=True)
 
 
 def to_markdown(table: FinalTable) -> str:
@@ -287,9 +269,13 @@ def to_latex(table: FinalTable) -> str:
     return f"\\begin{{tabular}}{{{shape}}}\n{body}\n\\end{{tabular}}\n"
 
 
+def _one_line(text: str) -> str:
+    return without_commands(" ".join(text.split()))
+
+
 def _markdown(text: str) -> str:
     # No newline may end the row, no bar the cell; the rest is what Markdown or HTML would take for its own.
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", _one_line(text))
 
 
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--"}
@@ -297,4 +283,4 @@ LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in " ".join(text.split()))
+    return "".join(LATEX.get(character, character) for character in _one_line(text))

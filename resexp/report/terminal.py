@@ -1,22 +1,24 @@
 """Terminal output: results as a table, then sentences."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.config.yaml_nodes import without_commands
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
 from resexp.records.schema import GradientRow, GradientsDocument
 from resexp.report.formatting import NOTHING, duration, measured, scientific
-from resexp.report.tables import plain_table
+from resexp.report.text_table import TextTable, text_table
 
-TABLE_WIDTH = 120
-"""Columns a table gets at least: one that a narrow terminal cuts off would mislead, so it wraps instead."""
+WIDEST = 10_000
 NUM_SHOWN = 4
 """Measurements of a claim in the table: its first ones, which its answer rests on. The page has them all."""
 COUNTS = ("runs", "there_already", "steps", "seconds")
@@ -31,13 +33,32 @@ FIXED = ("T", "factor a layer", "theory")
 NUMBERS = ("depth", "width", "T", "theory", "1e±3")
 
 
-def show(table: Table, *sentences: str) -> None:
-    """Print on stdout."""
-    if table.columns:
-        Console(highlight=False, width=max(Console().width, TABLE_WIDTH)).print(table)
+class _Shown:
+    """A table in which what would command the terminal is spelled out; such a line gets longer."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        for segment in console.render(self._table, options):
+            yield segment._replace(text=without_commands(segment.text, lines=True))
+
+
+def show(table: TextTable | Table, *sentences: str) -> None:
+    """Print on stdout: fitted to a terminal, in whole lines where a file or a program reads it.
+
+    What would command the terminal is spelled out.
+    """
     console = Console(highlight=False)
+    width = console.width if console.is_terminal else None
+    fitted = table.fitted(width) if isinstance(table, TextTable) else table
+    if fitted.columns:
+        least = Measurement.get(console, console.options.update(width=WIDEST), fitted)
+        needed = least.minimum if width is not None else least.maximum
+        # One that is cut off would mislead: beyond what folds, the terminal wraps.
+        Console(highlight=False, width=max(needed, console.width)).print(_Shown(fitted), crop=False)
     for sentence in sentences:
-        console.print(sentence, markup=False, soft_wrap=True)
+        console.print(without_commands(sentence), markup=False, soft_wrap=not console.is_terminal)
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
@@ -54,7 +75,7 @@ def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def forecast_table(document: Mapping[str, Any]) -> Table:
+def forecast_table(document: Mapping[str, Any]) -> TextTable:
     """Return one line a cell: its runs, those that are there already, the steps left, the time they take."""
     rows = []
     for cell in document["cells"]:
@@ -65,7 +86,7 @@ def forecast_table(document: Mapping[str, Any]) -> Table:
             "steps left": f"{cell['steps']:,}",
         }
         rows.append({**axes, **counts, "time": duration(cell["seconds"])})
-    return plain_table(rows)
+    return text_table(rows)
 
 
 def forecast_notes(document: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ and, when the disk is full, dies with a traceback.
 """
 
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -20,9 +21,18 @@ from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_profile
 from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
 from resexp.report.figures.style import attempt_drawing
-from resexp.tensorboard.dashboard import closing, heat_picture, opening, profile_scalars, size_picture
+from resexp.tensorboard.dashboard import (
+    closing,
+    heat_picture,
+    norms_by_stage,
+    opening,
+    profile_scalars,
+    size_picture,
+)
 
 VERSION = "brain.Event:2"
+FIRST_MAP = 10
+"""Steps before the first heat map."""
 
 
 class TensorBoardWriter:
@@ -45,14 +55,17 @@ class TensorBoardWriter:
         self._config = config
         self._say = say
         self._data = data
+        self._layers = layers
         self._tags = [f"gradient_norm/{i:03d}.{name}" for i, name in enumerate(layers)]
         self._profile = [row for row in read_profile(folder / "profile.jsonl") if row.step < purge_step]
         # TensorBoard would hide the numbers of a run killed that early, and not its texts.
         if purge_step == 0:
             _delete_events(folder)
+        # Read once, not once a run: the words stand in the first run of a folder.
+        first = not any(folder.parent.glob("*/events.out.tfevents.*"))
         self._events = EventFile(folder, purge_step=purge_step)
         if purge_step == 0:
-            self._events.summaries(0, *opening(config, data))
+            self._events.summaries(0, *opening(config, data, explained=first))
 
     def row(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         """Draw a row of metrics.jsonl."""
@@ -64,8 +77,9 @@ class TensorBoardWriter:
             scalars |= dict(zip(self._tags, norms, strict=False))
             if norms:
                 scalars["gradient/total"] = sum(norm**2 for norm in norms) ** 0.5
-                if norms[-2]:
-                    scalars["gradient/weights_first_over_last"] = norms[0] / norms[-2]
+                scalars |= norms_by_stage(self._layers, norms)
+                if norms[-2] and norms[0]:
+                    scalars["gradient/log10_weights_first_over_last"] = math.log10(norms[0] / norms[-2])
         elif isinstance(row, EvaluationRow):
             for images, quantity, value in row.scores():
                 name = "train_evaluated" if images == "train" else images
@@ -82,8 +96,8 @@ class TensorBoardWriter:
             return
         self._profile.append(row)
         makers = {"profile/size": lambda: size_picture(row, self._config, self._data)}
-        # A tenth of a second each: the one of all steps is drawn when it is complete.
-        if row.step == self._config.optim.steps:
+        # A tenth of a second each, and the first columns make no map.
+        if row.step >= FIRST_MAP or row.step == self._config.optim.steps:
             makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
         folder = self._events.path.parent
         pictures = [

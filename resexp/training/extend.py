@@ -80,7 +80,7 @@ def _without_an_end(folder: Path, state: dict[str, Any], new: Config) -> dict[st
                 f"where a longer run does not look (record.eval_every {new.record.eval_every:,}); choose "
                 "another --name"
             )
-    journal["marks"] = {"metrics": _mark(metrics), "profile": _mark(profile)}
+    journal["marks"] = {**journal["marks"], "metrics": _mark(metrics), "profile": _mark(profile)}
     packed = checkpoint.packed({**state, "journal": journal})
     contents = {"metrics.jsonl": metrics, "profile.jsonl": profile}
     for kind in checkpoint.KEPT:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,8 @@ from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
 from resexp.probes import probe
 from resexp.records.files import write_json
 from resexp.records.jsonl import JsonlWriter
-from resexp.records.run import Run
+from resexp.records.losses import read_losses
+from resexp.records.run import Run, stream_metrics
 from resexp.records.schema import FaultRow, RunResult
 from resexp.records.summary import summarize
 from resexp.signals import Stop
@@ -95,12 +96,13 @@ class CheckpointClock:
 
 
 class Progress(NamedTuple):
-    """How far a run is."""
+    """How far a run is; after a probe also how much of the gradient arrives at each layer."""
 
     step: int
     steps: int
-    loss: float | None
-    images_per_second: float | None
+    loss: float | None = None
+    images_per_second: float | None = None
+    arriving: Mapping[float, float] | None = None
 
 
 def run(
@@ -169,8 +171,8 @@ def _run(
         logger.state()
     result = summarize(
         layers=layers,
-        losses=logger.losses,
-        metrics=Run(folder).metrics,
+        losses=read_losses(folder),
+        metrics=stream_metrics(folder / "metrics.jsonl"),
         profile=Run(folder).profile,
         steps=config.optim.steps,
     )
@@ -190,6 +192,7 @@ class _Backlog:
         self._logger = logger
         self._timing = timing
         self._report = report
+        self.progress = Progress(0, config.optim.steps)
         self._waiting: tuple[int, float, Callable[[], Readings]] | None = None
         self._written = -math.inf
 
@@ -216,7 +219,8 @@ class _Backlog:
         seconds, self._written = now - max(began, self._written), now
         speed = num * self._optim.batch_size / seconds
         self._timing.row({"step": start + num, "seconds": seconds, "images_per_second": speed})
-        self._report(Progress(start + num, self._optim.steps, self._logger.losses[-1], speed))
+        self.progress = Progress(start + num, self._optim.steps, float(readings.loss[-1]), speed)
+        self._report(self.progress)
         return None
 
 
@@ -247,6 +251,8 @@ def _train(
         if (looking or not whole or not engine.execution.graphed) and (fault := backlog.settle()):
             return fault
         scores = _look(span, engine, splits, logger) if whole else {}
+        if span.probe and whole:
+            report(backlog.progress._replace(arriving=logger.arriving))
         if engine.step == steps and not all(math.isfinite(score.loss) for score in scores.values()):
             return logger.fault(steps, "evaluation not finite", None)
         stopping = stop()  # asked once: a signal from here on waits for the next span

@@ -10,8 +10,9 @@ import numpy as np
 
 from resexp.config import Config
 from resexp.records.jsonl import EMPTY, JsonlWriter
-from resexp.records.run import read_metrics, read_probed
-from resexp.records.schema import GRADIENT_PROFILE, EvaluationRow, FaultRow, StepRow, probe_row
+from resexp.records.losses import LOSSES, LossFile
+from resexp.records.run import read_probed, stream_metrics
+from resexp.records.schema import GRADIENT_PROFILE, EvaluationRow, FaultRow, ProfileRow, StepRow, probe_row
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.evaluation import Scores
 from resexp.training.lr_schedule import learning_rate
@@ -19,12 +20,12 @@ from resexp.training.step import Readings
 
 
 class MetricsLogger:
-    """Writes metrics.jsonl, profile.jsonl and the TensorBoard events of one run.
+    """Writes metrics.jsonl, profile.jsonl, losses.bin and the TensorBoard events of one run.
 
     `state` is what a checkpoint says of the record, None at step 0: how long its files were and their
-    digests, every loss so far, the extremes of the gradient norms since the last row, and the best accuracy
-    on validation images with its step. `data` is what TensorBoard calls the images, `say` is told of what it
-    cannot draw.
+    digests, the extremes of the gradient norms since the last row, and the best accuracy on validation images
+    with its step. None of it grows with the steps made. `data` is what TensorBoard calls the images, `say` is
+    told of what it cannot draw.
     """
 
     def __init__(
@@ -39,27 +40,30 @@ class MetricsLogger:
     ) -> None:
         self.config = config
         self.layers = layers
-        state = state or {"losses": [], "low": [], "high": [], "best": [-1, -1.0], "marks": {}}
-        self.losses: list[float] = list(state["losses"])
+        state = state or {"low": [], "high": [], "best": [-1, -1.0], "marks": {}}
         self._low = np.array(state["low"], dtype=float)
         self._high = np.array(state["high"], dtype=float)
         self.best_step, self._best = state["best"]
+        self.arriving: Mapping[float, float] | None = None
         self._files = ExitStack()
         with ExitStack() as opened:
             self._metrics, self._profile = (
                 opened.enter_context(JsonlWriter(folder / f"{name}.jsonl", state["marks"].get(name, EMPTY)))
                 for name in ("metrics", "profile")
             )
-            self._tensorboard = TensorBoardWriter(
-                folder, config, layers, data=data, purge_step=len(self.losses), say=say
+            self._losses = opened.enter_context(
+                LossFile(folder / LOSSES, state["marks"].get("losses", EMPTY))
             )
+            self._losses.take(state.get("losses", []))  # held by checkpoints from before there was that file
+            step = self._losses.num_steps
+            self._tensorboard = TensorBoardWriter(folder, config, layers, data=data, purge_step=step, say=say)
             opened.callback(self._tensorboard.close)
             self._files = opened.pop_all()
-        self._draw_again(len(self.losses))
+        self._draw_again(step)
 
     def _draw_again(self, step: int) -> None:
         """Draw what was measured at `step` before its checkpoint: purged with what came after."""
-        for row in read_metrics(self._metrics.path):
+        for row in stream_metrics(self._metrics.path):
             if row.step >= step:
                 self._tensorboard.row(row)
         for row in read_probed(self._profile.path):
@@ -70,16 +74,18 @@ class MetricsLogger:
         """Record the steps from `start` on. Returns the fault row, recorded last, if one is not finite."""
         loss = readings.loss.cpu().double().numpy()
         norms = readings.gradient_norm.cpu().numpy()
-        for k in range(len(loss)):
-            bad = np.flatnonzero(~np.isfinite(norms[k]))
-            if len(bad) or not math.isfinite(loss[k]):
-                what = "gradient not finite" if math.isfinite(loss[k]) else "loss not finite"
-                return self.fault(start + k, what, self.layers[int(bad[0])] if len(bad) else None)
+        sound = np.isfinite(loss) & np.isfinite(norms).all(1)
+        num = len(loss) if sound.all() else int(np.argmin(sound))
+        self._losses.take(loss[:num])
+        for k in range(num):
             self._step(start + k, float(loss[k]), norms[k])
-        return None
+        if num == len(loss):
+            return None
+        bad = np.flatnonzero(~np.isfinite(norms[num]))
+        what = "gradient not finite" if math.isfinite(loss[num]) else "loss not finite"
+        return self.fault(start + num, what, self.layers[int(bad[0])] if len(bad) else None)
 
     def _step(self, step: int, loss: float, norms: np.ndarray) -> None:
-        self.losses.append(loss)
         self._low = np.minimum(self._low, norms) if len(self._low) else norms
         self._high = np.maximum(self._high, norms) if len(self._high) else norms
         if step % self.config.record.every and step != self.config.optim.steps - 1:
@@ -118,6 +124,8 @@ class MetricsLogger:
         row = probe_row({"step": step, **named, **measured})
         self._profile.row(row.to_json())
         self._tensorboard.profile(row)
+        if isinstance(row, ProfileRow):
+            self.arriving = row.arriving()
 
     def _write(self, row: StepRow | EvaluationRow | FaultRow) -> None:
         self._metrics.row(row.to_json())
@@ -126,11 +134,14 @@ class MetricsLogger:
     def state(self) -> dict[str, Any]:
         """Bring the record to the disk and return what a checkpoint has to say of it."""
         return {
-            "losses": self.losses,
             "low": self._low.tolist(),
             "high": self._high.tolist(),
             "best": [self.best_step, self._best],
-            "marks": {"metrics": self._metrics.sync(), "profile": self._profile.sync()},
+            "marks": {
+                "metrics": self._metrics.sync(),
+                "profile": self._profile.sync(),
+                "losses": self._losses.sync(),
+            },
         }
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from resexp.config import Config, write
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
+from resexp.records.losses import LOSSES
 from resexp.records.run import Run
 from resexp.records.schema import Images, Manifest, RecordedExecution, Versions
 from resexp.training import checkpoint
@@ -117,7 +118,7 @@ def take_back(folder: Path) -> None:
             return
         for path in [*folder.glob("*.jsonl"), *folder.glob("events.out.tfevents.*")]:
             path.unlink()
-        for name in ("config.yaml", "manifest.json"):
+        for name in (LOSSES, "config.yaml", "manifest.json"):
             (folder / name).unlink(missing_ok=True)
 
 

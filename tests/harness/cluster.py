@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_AUTH_MODE"] = "disabled"  # it listens to this machine only
+os.environ["RAY_AUTH_MODE"] = "disabled"  # it listens to this machine only: see conftest
 
 import ray
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from resexp.experiments.verify import tensor_digests
 from resexp.training import checkpoint
 
-FILES = ("config.yaml", "metrics.jsonl", "profile.jsonl", "result.json")
+FILES = ("config.yaml", "metrics.jsonl", "profile.jsonl", "losses.bin", "result.json")
 
 
 def differences(a: Path, b: Path) -> list[str]:

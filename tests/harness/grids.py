@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from resexp.experiments.compare import FailedRunsError, run_plan
 from resexp.experiments.executors import Executor
 from resexp.experiments.plan import Plan, make_plan
 from resexp.records.lock import locked
+from resexp.report.live import FirstLook, RunPlace
 from resexp.report.progress import Snapshot
 from resexp.signals import Stop, stop_on_signals
 
@@ -47,8 +48,11 @@ class Listener:
     def say(self, line: str) -> None:
         self.said.append(line)
 
-    def expect(self, num_runs: int) -> None:
-        self.num_runs = num_runs
+    def expect(self, places: Mapping[str, RunPlace]) -> None:
+        self.num_runs = len(places)
+
+    def first_looks(self, looks: Sequence[FirstLook]) -> None:
+        self.said += [look.sentence for look in looks]
 
     def over(self, label: str) -> None:
         self.ended.append(label)

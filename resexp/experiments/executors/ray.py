@@ -5,12 +5,13 @@ the run goes on from its checkpoint; so the runs folder must lie on a disk that 
 need not: the driver reads them and Ray hands them out.
 """
 
+import logging
 import os
 import platform
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -21,12 +22,13 @@ from resexp.data.splits import Splits, splits_of
 from resexp.errors import Exit, ResourceError
 from resexp.experiments.executors import LOST_WORKERS, Executor, Failure
 from resexp.experiments.executors.ray_actor import RayMailbox, reporting
+from resexp.experiments.executors.ray_here import prepared
 from resexp.experiments.executors.run_one import carry_out
 from resexp.experiments.plan import Job, labels
 from resexp.report.progress import Dashboard, pass_on
 from resexp.signals import SIGNALS, Stop
 from resexp.training.engine import rehearsed
-from resexp.training.execution import Execution, resolve, usable_cores
+from resexp.training.execution import Execution, resolve
 from resexp.training.resume import versions
 
 if TYPE_CHECKING:
@@ -45,23 +47,27 @@ def on_ray(address: str = HERE, gpus_per_run: float | None = None) -> Iterator[E
     the config does not say cpu. Raises ResourceError where no cluster answers at `address`.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when ray is imported
+    with prepared() if address == HERE else nullcontext({}) as options, _joined(address, options):
+        yield _OnRay(gpus_per_run)
+
+
+@contextmanager
+def _joined(address: str, options: Mapping[str, Any]) -> Iterator[None]:
+    """Be the driver of a cluster, with this process's own signal handlers."""
     import ray
     from ray.exceptions import RayError
 
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == HERE:
-        options |= {"num_cpus": usable_cores(), "include_dashboard": False}
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         _knock(address)
-        ray.init(address=address, **options)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
     except (OSError, RuntimeError, ValueError, RayError) as error:
         why = str(error).strip().partition("\n")[0]
         raise ResourceError(f"--ray-address {address}: no Ray to be had there: {why}") from error
     try:
         for number, handler in handlers.items():  # Ray has put its own in their place
             signal.signal(number, handler)
-        yield _OnRay(gpus_per_run)
+        yield
     finally:
         ray.shutdown()
 

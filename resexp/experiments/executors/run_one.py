@@ -45,7 +45,7 @@ def _train(
     with locked(job.folder):
         if admit(job.folder, job.config, resume=True) == "finished":
             return
-        show.update(label, Progress(0, job.config.optim.steps, None, None))
+        show.update(label, Progress(0, job.config.optim.steps))
         run(
             job.config,
             job.folder,

@@ -21,7 +21,10 @@ FRAME = "at-"
 """Start of the id that a frame's artists carry; a page turns it into the step they belong to."""
 MIN_DECADES = 1.5
 """Shown to both sides of 1, so that the scatter of a healthy gradient is not blown up."""
-COLOURS = "PRGn"
+COLOURS = "cividis"
+"""Told apart by colour-blind readers, and in grey."""
+GONE = "#e8d9d3"
+"""An underflow, in no colour of the range."""
 
 
 def frames_panel(frames: Mapping[int, Sequence[Line]], colours: Mapping[str, str]) -> Figure:
@@ -59,32 +62,44 @@ def frames_panel(frames: Mapping[int, Sequence[Line]], colours: Mapping[str, str
     return figure
 
 
-def heat_panel(layers: Float64s, steps: Sequence[int], decades: Float64s, *, limit: float) -> Figure:
+def heat_panel(
+    layers: Float64s, steps: Sequence[int], decades: Float64s, *, span: tuple[float, float]
+) -> Figure:
     """Draw one arm's profile over all probed steps. decades: log10 of the size, float64 [layers, steps].
 
-    limit: the colours' range in decades to both sides of 1, the same for all arms that are set side by side.
-    -inf (an underflow) is drawn black.
+    span: the decades that the colours reach over, the same for all arms that are set side by side. -inf (an
+    underflow) lies outside and has a colour of its own.
     """
     figure, axes = panel(height=3.1)
     axes.grid(False)
-    colours = colormaps[COLOURS].with_extremes(under="black")
-    values = np.where(np.isneginf(decades), -2 * limit, decades)
+    colours = colormaps[COLOURS].with_extremes(under=GONE)
+    low, high = span
+    values = np.where(np.isneginf(decades), low - 1, decades)
     # One column a probe: the steps grow like 1, 2, 5, and their own scale would hide the first ones.
     image = axes.imshow(
-        values, aspect="auto", origin="lower", cmap=colours, vmin=-limit, vmax=limit, interpolation="nearest",
+        values, aspect="auto", origin="lower", cmap=colours, vmin=low, vmax=high, interpolation="nearest",
         extent=(-0.5, len(steps) - 0.5, -0.5, len(layers) - 0.5),
     )  # fmt: skip
     every = math.ceil(len(steps) / 8)
     axes.set_xticks(range(0, len(steps), every), [f"{step:,}" for step in steps[::every]])
     _layer_ticks(axes, layers)
-    axes.set_xlabel("step")
+    axes.set_xlabel("step, one column a probe: not to scale")
     axes.set_ylabel("layer (1 = stem)")
     bar = figure.colorbar(image, ax=axes, pad=0.02, fraction=0.06)
     bar.ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     bar.ax.yaxis.set_major_formatter(lambda y, _: power(10.0**y))
+    if np.isneginf(decades).any():
+        bar.ax.set_title("underflow: pale", fontsize=FONT_SIZE - 1, color=SOFT, loc="right")
     bar.ax.tick_params(colors=SOFT, labelsize=FONT_SIZE, width=0.6, length=3)
     bar.outline.set_edgecolor(LINE)  # pyright: ignore[reportCallIssue]
     return figure
+
+
+def decade_span(grids: Sequence[Float64s]) -> tuple[float, float]:
+    """Return whole decades that hold 1 and everything finite in the grids of log10 sizes."""
+    known = np.concatenate([*(grid[np.isfinite(grid)] for grid in grids), [0.0]])
+    low = math.floor(known.min())
+    return low, max(math.ceil(known.max()), low + 1)
 
 
 def responses_panel(lines: Sequence[Line], colours: Mapping[str, str]) -> Figure:

@@ -17,13 +17,11 @@ from matplotlib.ticker import MaxNLocator
 
 from resexp.records.jsonl import Row
 from resexp.records.schema import GradientRow, GradientsDocument, OutputRow, ProfileRow
-from resexp.report.figures.gradient_curves import MIN_DECADES, heat_panel
+from resexp.report.figures.gradient_curves import MIN_DECADES, decade_span, heat_panel
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress
 from resexp.report.formatting import power
 
 KIND_MARKERS = {"plain": "o", "residual": "s"}
-HEAT_DECADES = 6.0
-"""Colours span 10^-6 to 10^6 in every run's own picture, so that pictures of different runs compare."""
 SHOWN = ("norm", "init", "activation")
 """Settings that name a row of panels always; these only where they differ:"""
 SHOWN_IF_VARIED = (
@@ -192,23 +190,21 @@ def _handles(rows: Sequence[GradientRow]) -> list[Line2D | Patch]:
 
 
 def heat_figure(rows: Sequence[ProfileRow], *, title: str) -> Figure:
-    """Draw rows of profile.jsonl, one column a probed step; the colours' range is the same for all runs.
-
-    What lies beyond the range has the colour of its end; black is left to underflow.
-    """
+    """Draw rows of profile.jsonl, one column a probed step; the colours span the sizes that are there."""
     layers = np.array([float(output.layer) for output in rows[0].outputs])
     decades = np.full((len(layers), len(rows)), np.nan)
     for column, row in enumerate(rows):
         for line, output in enumerate(row.outputs):
             point = _point(output, row.outputs[-1])
             if point.sizes is not None:
-                decades[line, column] = max(point.sizes[0], -HEAT_DECADES)
+                decades[line, column] = point.sizes[0]
             elif point.underflows:
                 decades[line, column] = -np.inf
-    figure = heat_panel(layers, [row.step for row in rows], decades, limit=HEAT_DECADES)
+    figure = heat_panel(layers, [row.step for row in rows], decades, span=decade_span([decades]))
     figure.set_size_inches(4.0, 3.4)
     figure.axes[0].set_title(title, loc="left", fontsize=FONT_SIZE, color=INK)
+    gone = "\npale: underflow" if np.isneginf(decades).any() else ""
     figure.axes[1].set_title(
-        "size of dE/dx,\nlast block = 1", fontsize=FONT_SIZE - 1, color=SOFT, loc="right"
+        f"size of dE/dx,\nlast block = 1{gone}", fontsize=FONT_SIZE - 1, color=SOFT, loc="right"
     )
     return figure

@@ -13,6 +13,7 @@ from resexp.report.figures.style import as_written
 def to_png(figure: Figure, dpi: int = 150) -> bytes:
     """Return the figure as a PNG on white, with nothing in it that changes from day to day."""
     buffer = BytesIO()
+    figure.patch.set_visible(True)
     with as_written(figure):
         figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()

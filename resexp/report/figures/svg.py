@@ -1,6 +1,7 @@
 """SVG: a figure inside a page; its text is the page's, its colours follow light and dark."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from io import BytesIO
@@ -9,10 +10,13 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from resexp.config.yaml_nodes import without_commands
 from resexp.report.figures.gradient_curves import FRAME
+from resexp.report.figures.hover import Hover
 from resexp.report.figures.style import (
     INK,
     LINE,
@@ -35,26 +39,64 @@ THEME = {
 """Colours of a figure and what they become in a page, whose style sheet knows the reader's setting."""
 # Text stays text, in the page's font; ids come from the content, so that equal records give equal pages.
 SVG_SETTINGS: dict[Any, str] = {"svg.fonttype": "none", "svg.hashsalt": "resexp"}
+NAMESPACES = {"xmlns": "http://www.w3.org/2000/svg", "xmlns:xlink": "http://www.w3.org/1999/xlink"}
+FONTS = "Helvetica, Arial, 'Liberation Sans', sans-serif"
 NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 NOT_SHOWN = ("metadata", "style")
 VERBATIM = ("id", "href")
 """Attributes that are no numbers: names, and pictures in base 64."""
 
 
-def to_svg(figure: Figure, description: str) -> str:
+def to_svg(figure: Figure, description: str, hover: Hover | None = None) -> str:
     """Return an <svg> element with `description` (plain text) for those who cannot see it.
+
+    hover: the numbers that a page's script shows at the pointer.
 
     Artists whose id is at-N get data-step="N" instead; only those of the first such N are shown at first.
     What is written in the figure stays as it was written: attributes alone are changed.
     """
     root = ElementTree.fromstring(_drawn(figure))
     _tidy(root)
+    description = without_commands(description)
     content = description + ElementTree.tostring(root, encoding="unicode")
     _own_ids(root, "f" + hashlib.sha256(content.encode()).hexdigest()[:8])
     for element in root.iter():
         element.attrib = {name: _themed(value) for name, value in element.attrib.items()}
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": description}
+    if hover is not None:
+        root.attrib["data-hover"] = json.dumps(
+            hover.placed(figure), ensure_ascii=False, separators=(",", ":")
+        )
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def standalone(svg: str) -> str:
+    """Return the element as a document of its own: light colours, a common font, its first frame alone."""
+    root = ElementTree.fromstring(svg)
+    for element in root.iter():
+        for colour, themed in THEME.items():
+            element.attrib = {name: value.replace(themed, colour) for name, value in element.attrib.items()}
+        if target := element.attrib.pop("href", None):
+            element.attrib["xlink:href"] = target  # which older programs know
+        for child in [child for child in element if child.get("display") == "none"]:
+            element.remove(child)
+    root.attrib.pop("data-hover", None)
+    width, height = root.attrib["viewBox"].split()[2:]
+    root.attrib |= {**NAMESPACES, "font-family": FONTS, "width": width, "height": height}
+    root.insert(0, Element("rect", width="100%", height="100%", fill="white"))
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def first_frame_only(figure: Figure) -> None:
+    """Hide what belongs to a later frame than the first."""
+    frames = [artist for artist in figure.findobj() if (artist.get_gid() or "").startswith(FRAME)]
+    first = min((_step(artist) for artist in frames), default=0)
+    for artist in frames:
+        artist.set_visible(_step(artist) == first)
+
+
+def _step(artist: Artist) -> int:
+    return int((artist.get_gid() or "").removeprefix(FRAME))
 
 
 def _drawn(figure: Figure) -> bytes:
