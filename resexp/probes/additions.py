@@ -1,10 +1,11 @@
-"""Additions of an input to an output, found in the autograd graph: x + f(x) by whatever module, of any name.
+"""Additions of an input to an output, found in the autograd graph: x + f(x), whatever it is called.
 
-An addition counts where one of its terms is a tensor x that another term was computed from by way of a weight
-(the same tensor, which is the identity shortcut), or where both terms come from one tensor and one of them by
-fewer operations with weights (a projection, or a shortcut that pools or pads). What lies between must be read by
-the addition alone, and the two ways may share no operation: then the gradient that comes back by either is that
-of the shortcut and that of the branch, as in `fold` and `unfold` of resexp's own blocks.
+An addition counts where one of its terms is a tensor x that another term was computed from by way of a
+weight (the same tensor, which is the identity shortcut), or where both terms come from one tensor and one
+of them by fewer operations with weights (a projection, or a shortcut that pools or pads). What lies between
+must be read by the addition alone, and the two ways may share no operation: then the gradient that comes
+back by either is that of the shortcut and that of the branch, as in `fold` and `unfold` of resexp's own
+blocks.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ class Reading(NamedTuple):
     """The place `index` among what an operation reads."""
 
     node: Node
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class Addition(NamedTuple):
@@ -30,7 +31,7 @@ class Addition(NamedTuple):
     node: Node
     shortcut_kind: ShortcutKind
     shortcut: list[Reading]
-    """who reads the forked tensor on the way of the shortcut; the addition itself, where it is the identity"""
+    """who reads the forked tensor on the shortcut's way; the addition itself, where it is the identity"""
     branch: list[Reading]
 
 
@@ -71,7 +72,7 @@ class _Term(NamedTuple):
 def _terms(node: Node, graph: Graph) -> Iterator[_Term]:
     for index, pair in enumerate(node.next_functions):
         if pair[0] in graph.order:
-            edge = Edge(*pair)
+            edge = Edge(*pair)  # pyright: ignore[reportArgumentType]
             if _only_summed(edge.node, graph):
                 yield from _terms(edge.node, graph)
             else:

@@ -1,8 +1,8 @@
-"""The gradient in any net: dE/dx at the output of every layer that runs, in one forward and one backward pass.
+"""The gradient in any net: dE/dx at the output of every layer that runs, in one backward pass.
 
-Nothing is asked of the net but that it runs. Its layers are found as they are called (layer_calls), its shortcuts
-in the autograd graph (additions). E is `num_images` times the loss, which is taken for a mean over the images:
-with cross-entropy it is the sum over the images, as in the gradient profile.
+Nothing is asked of the net but that it runs. Its layers are found as they are called (layer_calls), its
+shortcuts in the autograd graph (additions). E is `num_images` times the loss, which is taken for a mean
+over the images: with cross-entropy it is the sum over the images, as in the gradient profile.
 
 T stands between the two ends that `ends` finds.
 """
@@ -61,6 +61,14 @@ class BlockReading:
     split: Measured
     """the shares of shortcut and branch, and what else `parted` returns"""
 
+    @property
+    def shortcut_share(self) -> float | None:
+        return self.split["shortcut_share"]
+
+    @property
+    def branch_share(self) -> float | None:
+        return self.split["branch_share"]
+
 
 @dataclass(frozen=True)
 class EndReading:
@@ -105,8 +113,8 @@ def measure_net(
     """Measure the net as it is, in the mode and precision it is in; its `.grad` stay as they are.
 
     inputs: what it is called with, of any shape; floating ones are copied first, so that the net may change
-    its input in place. loss_of: from what the net returns to the mean loss, a scalar. Raises UsageError where
-    the loss does not depend on the net, else whatever the net raises.
+    its input in place. loss_of: from what the net returns to the mean loss, a scalar. Raises UsageError
+    where the loss does not depend on the net, else whatever the net raises.
     """
     leaves = [x.detach().requires_grad_() if x.is_floating_point() else x for x in inputs]
     given = [x.clone() for x in leaves]
@@ -135,7 +143,7 @@ def measure_net(
         for handle in (*calls.handles, *hooked):
             handle.remove()
     gradients = dict(zip(map(id, parameters), found[len(wanted) - len(parameters) :], strict=True))
-    layers = tuple(_layer(call, gradients, num_images) for call in calls.layers)
+    layers = tuple(_layer(call, gradients, num_images) for call in calls.layers)  # pyright: ignore[reportArgumentType]
     blocks = tuple(_blocks(splits, calls))
     if isinstance(ends, str):
         return NetReading(finite(loss.item()), layers, blocks, None, None, 0, ends)
@@ -148,7 +156,8 @@ def _why_not(first: EndReading, last: EndReading) -> str | None:
     if first.norm is None or last.norm is None:
         return "the gradient is not finite, or does not arrive"
     if last.norm == 0.0:
-        return f"the gradient is an exact zero at {last.name} already, as behind a head whose weights are all zero"
+        zero = "as behind a head whose weights are all zero"
+        return f"the gradient is an exact zero at {last.name} already, {zero}"
     return None
 
 

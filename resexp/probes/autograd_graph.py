@@ -1,7 +1,7 @@
-"""The autograd graph of a forward pass: which operations lead from the input to the loss, and which come before.
+"""The autograd graph of a forward pass: what leads from the input to the loss, and what comes before.
 
-Only what depends on the input is in it: a weight's own way (its transpose, its normalisation) leads nowhere. So
-the graph tells by execution what a net is made of, whatever its modules are called.
+Only what depends on the input is in it: a weight's own way (its transpose, its normalisation) leads
+nowhere. So the graph tells by execution what a net is made of, whatever its modules are called.
 """
 
 from collections.abc import Iterable
@@ -47,7 +47,9 @@ class Graph:
         return found
 
     def longest(self, counted: Iterable[Node], start: Iterable[Node], end: Iterable[Node]) -> int | None:
-        """Return how many of `counted` stand behind `start` on the longest way to `end`; None without a way."""
+        """Return how many of `counted` stand behind `start` on the longest way to `end`; None without a
+        way.
+        """
         counted, start = set(counted), set(start)
         best: dict[Node, int] = {}
         for node in self.order:
@@ -105,7 +107,7 @@ def graph_of(result: Tensor, sources: Iterable[Node]) -> Graph:
     while waiting:
         node = waiting[-1]
         edges = (
-            [] if node in sources else [Edge(*edge) for edge in node.next_functions if edge[0] is not None]
+            [] if node in sources else [Edge(*edge) for edge in node.next_functions if edge[0] is not None]  # pyright: ignore[reportArgumentType]
         )
         if unseen := [edge.node for edge in edges if edge.node not in leads]:
             waiting += unseen

@@ -1,11 +1,12 @@
 """The two ends between which T stands in any net, as near to those of resexp's own nets as execution tells.
 
-There they are the stem's output, behind its norm, and the last block's output. Here the first is that of the
-first weighted layer and the last that of the last weighted layer before the head; the head is the last weighted
-layer that the gradient reaches. Where such a layer lies on the trunk, which every way from the input to the loss
-passes, its output counts, behind the norm that is given it. Where it lies on one of several ways, as in a block's
-branch, it is the first operation on the trunk behind it, which is the block's addition (in a DenseNet the
-concatenation); where there is none before the next weighted layer, as in a recurrent net, the layer's own output.
+There they are the stem's output, behind its norm, and the last block's output. Here the first is that of
+the first weighted layer and the last that of the last weighted layer before the head; the head is the last
+weighted layer that the gradient reaches. Where such a layer lies on the trunk, which every way from the
+input to the loss passes, its output counts, behind the norm that is given it. Where it lies on one of
+several ways, as in a block's branch, it is the first operation on the trunk behind it, which is the block's
+addition (in a DenseNet the concatenation); where there is none before the next weighted layer, as in a
+recurrent net, the layer's own output.
 """
 
 from collections.abc import Sequence
@@ -43,7 +44,8 @@ def ends_of(calls: Sequence[LayerCall], graph: Graph) -> Ends | str:
     """Return the ends, or in a sentence why there are none."""
     counted = [call for call in calls if call.is_weighted and any(node in graph.order for node in call.nodes)]
     if len(counted) < 3:
-        return f"T needs three layers with weights on the way to the loss, the head among them: {len(counted)} are"
+        needed = "T needs three layers with weights on the way to the loss, the head among them"
+        return f"{needed}: {len(counted)} are"
     trunk, norms = graph.trunk(), [call for call in calls if call.is_norm]
     first = _end(counted[0], counted[1], trunk, norms, graph)
     last = _end(counted[-2], counted[-1], trunk, norms, graph)

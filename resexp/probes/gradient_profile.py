@@ -6,7 +6,8 @@ backward pass in all, no hooks. E is the *sum* of the images' cross-entropies, s
 that image's own gradient (with batch norm the images of a batch see each other: then it is how the whole
 batch's E answers to that image).
 
-Run it where subnormal numbers are not flushed to zero (`torch.set_flush_denormal(False)`), or they are counted
+Run it where subnormal numbers are not flushed to zero (`torch.set_flush_denormal(False)`), or they are
+counted
 as exact zeros. Either way a zero here is underflow.
 """
 

@@ -1,11 +1,12 @@
-"""Layer calls: which layers of a net run, in the order of execution, and what arrives back at their outputs.
+"""Layer calls: which layers of a net run, in which order, and what arrives back at their outputs.
 
-A layer is the innermost module with weights that runs: a module that holds parameters, itself or in its parts,
-and during whose call no part that holds parameters was called. So a convolution is one, and torch's attention,
-which uses the weights of a part without calling it; a block is not. A shared module has one call for each run.
+A layer is the innermost module with weights that runs: a module that holds parameters, itself or in its
+parts, and during whose call no part that holds parameters was called. So a convolution is one, and torch's
+attention, which uses the weights of a part without calling it; a block is not. A shared module has one call
+for each run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ from torch.utils.hooks import RemovableHandle
 
 from resexp.probes.sizes import norm_of
 
-NORMS = (
+NORM_LAYERS = (
     nn.modules.batchnorm._NormBase,
     nn.LayerNorm,
     nn.GroupNorm,
@@ -34,7 +35,7 @@ class Arrived(NamedTuple):
     norm: float | None
     """L2 norm per image"""
     zeros: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     dead: int
     units: int
 
@@ -67,7 +68,7 @@ class LayerCall:
 
     @property
     def is_norm(self) -> bool:
-        return isinstance(self.module, NORMS)
+        return isinstance(self.module, NORM_LAYERS)
 
     @property
     def is_weighted(self) -> bool:
@@ -75,7 +76,7 @@ class LayerCall:
         return not self.is_norm and any(w.ndim > 1 for w in self.module.parameters())
 
 
-class Span(NamedTuple):
+class OrderSpan(NamedTuple):
     """Which operations a module's call made, by autograd's running number."""
 
     name: str
@@ -88,7 +89,7 @@ class Calls:
     """What ran, the innermost first."""
 
     layers: list[LayerCall] = field(default_factory=list)
-    modules: list[Span] = field(default_factory=list)
+    modules: list[OrderSpan] = field(default_factory=list)
     handles: list[RemovableHandle] = field(default_factory=list)
     """of the hooks on tensors, which hold the whole graph until they are removed"""
 
@@ -140,7 +141,7 @@ class _Recorder:
     def leaver(self, name: str) -> Any:
         def leave(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             first, had_run = self._begun.pop()
-            self._calls.modules.append(Span(name, first, _number()))
+            self._calls.modules.append(OrderSpan(name, first, _number()))
             if len(self._calls.layers) == had_run and any(True for _ in module.parameters()):
                 self._add(name, module, (args, kwargs), output)
 
@@ -189,7 +190,9 @@ def _unit_axis(module: nn.Module, g: Tensor) -> int:
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Yield the floating tensors in what a module takes or returns: tuples, lists, dicts, objects of fields."""
+    """Yield the floating tensors in what a module takes or returns: tuples, lists, dicts, objects of
+    fields.
+    """
     if isinstance(value, Tensor):
         if value.is_floating_point() or value.is_complex():
             yield value
@@ -210,4 +213,4 @@ def _number_of(node: Node) -> int:
 
 def _number() -> int:
     """Return autograd's running number of the next operation."""
-    return torch.autograd._get_sequence_nr()  # pyright: ignore[reportAttributeAccessIssue]
+    return torch.autograd._get_sequence_nr()  # pyright: ignore[reportPrivateImportUsage]

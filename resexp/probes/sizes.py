@@ -21,8 +21,9 @@ SPLIT = (
     "cosine",
     "reach",
 )
-PIECE = 2**18
-"""Elements converted to float64 at a time: they stay in a CPU's cache, which is ten times as fast as the whole."""
+FLOAT64_PIECE = 2**18
+"""Elements converted to float64 at a time: they stay in a CPU's cache, which is ten times as fast as the
+whole."""
 
 
 def parted(out: Tensor, shortcut: Tensor | None, branch: Tensor, at_input: Tensor) -> Measured:
@@ -100,7 +101,7 @@ def _square(g: Tensor, scale: float) -> float:
         norm = float(torch.linalg.vector_norm(g, dtype=torch.float64))
         return norm * norm
     total = 0.0
-    for part in g.flatten().split(PIECE):
+    for part in g.flatten().split(FLOAT64_PIECE):
         converted = part.double()
         total += float(torch.dot(converted, converted))
     return total
