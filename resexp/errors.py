@@ -15,6 +15,8 @@ class Exit(IntEnum):
     DIVERGED = 5
     RESOURCES = 6
     IN_USE = 7
+    GRADIENT = 8
+    """`doctor --check`: it vanishes or explodes."""
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -6,15 +6,14 @@ backward pass in all, no hooks. E is the *sum* of the images' cross-entropies, s
 that image's own gradient (with batch norm the images of a batch see each other: then it is how the whole
 batch's E answers to that image).
 
-Every norm is taken in float64, after scaling by a power of two: the gradient of a deep sigmoid net, squared,
-would be zero in float32 and may be in float64. Run it where subnormal numbers are not flushed to zero
-(`torch.set_flush_denormal(False)`), or they are counted as exact zeros. Either way a zero here is underflow.
+Run it where subnormal numbers are not flushed to zero (`torch.set_flush_denormal(False)`), or they are
+counted
+as exact zeros. Either way a zero here is underflow.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,9 +22,7 @@ from torch.nn import functional as F
 from resexp.data.batches import Batch
 from resexp.models.blocks import Block
 from resexp.models.resnet import Network
-
-Measured = dict[str, Any]
-"""What a probe measured, in JSON's types."""
+from resexp.probes.sizes import SPLIT, Measured, finite, parted, size_at_output, size_of_weight
 
 
 class Folded(NamedTuple):
@@ -108,115 +105,38 @@ def gradient_profile(net: Network, batch: Batch) -> Measured:
     while blocks:
         folded = blocks.pop()
         flow, of_weights = unfold(folded, g)
-        outputs.append(_at_output(flow.out) | _response(folded.response) | _split(flow, folded))
+        outputs.append(
+            size_at_output(flow.out, len(images)) | _response(folded.response) | _split(flow, folded)
+        )
         gradients = [*of_weights, *gradients]
         g = flow.at_input
-    outputs.append(_at_output(g) | dict.fromkeys(("response_std", *SPLIT)))
+    outputs.append(size_at_output(g, len(images)) | dict.fromkeys(("response_std", *SPLIT)))
     gradients = [*torch.autograd.grad(stem, [first], g), *gradients]
 
     names = [("stem", 1, 1)]
     for k, (name, block) in enumerate(net.blocks(), start=1):
         names.append((name, int(name[len("stage")]), 1 + k * block.num_convs))
     return {
-        "loss": _number(loss.item() / len(images)),
+        "loss": finite(loss.item() / len(images)),
         "outputs": [
             {"name": name, "stage": stage, "layer": layer} | output
             for (name, stage, layer), output in zip(names, reversed(outputs), strict=True)
         ],
         "layers": [
-            {"name": name} | _of_weight(gradient, layer.weight, len(images))
+            {"name": name} | size_of_weight(gradient, layer.weight, len(images))
             for gradient, (name, layer) in zip(gradients, layers, strict=True)
         ],
     }
 
 
-SPLIT = (
-    "shortcut_share",
-    "branch_share",
-    "shortcut_transmission",
-    "branch_transmission",
-    "cosine",
-    "reach",
-)
-
-
 def _split(flow: Flow, folded: Folded) -> Measured:
-    """Say how g_in = g_s + g_b came about (the norms do not add: see `cosine`).
-
-    shares: <g_s, g_in> / |g_in|^2 and likewise g_b; they sum to 1 and may be negative. transmissions:
-    |g_s| / |g_out|, |g_b| / |g_out|. reach: the part of the input's positions that the shortcut reads.
-    """
-    scale = _scale(flow.out)
-    out, branch = _square(flow.out, scale), _square(flow.through_branch, scale)
-    split = dict.fromkeys(SPLIT) | {"branch_transmission": _root(_ratio(branch, out))}
+    """Say how g_in = g_s + g_b came about. reach: the part of the input that the shortcut reads."""
+    found = parted(flow.out, flow.through_shortcut, flow.through_branch, flow.at_input)
     if flow.through_shortcut is None:
-        return split | {"branch_share": 1.0 if branch else None}
-    shortcut, total = _square(flow.through_shortcut, scale), _square(flow.at_input, scale)
-    # |a + b|^2 = |a|^2 + |b|^2 + 2 <a, b> gives every inner product from the norms, without another pass.
-    inner = (total - shortcut - branch) / 2
-    return split | {
-        "shortcut_share": _ratio(shortcut + inner, total),
-        "branch_share": _ratio(branch + inner, total),
-        "shortcut_transmission": _root(_ratio(shortcut, out)),
-        "cosine": _ratio(inner, math.sqrt(shortcut) * math.sqrt(branch)),
-        "reach": folded.output[0, 0].numel() / folded.into_shortcut[0, 0].numel(),
-    }
-
-
-def _at_output(g: Tensor) -> Measured:
-    """Size of dE/dx [N, C, H, W]: L2 norm an image, RMS of the elements, and what is too small to be one."""
-    scale = _scale(g)
-    square = _square(g, scale)
-    zeros = g.numel() - int(torch.count_nonzero(g))
-    tiny = int(torch.count_nonzero(g.abs() < torch.finfo(g.dtype).tiny))
-    return {
-        "norm": _number(math.sqrt(square / len(g)) / scale),
-        "rms": _number(math.sqrt(square / g.numel()) / scale),
-        "zeros": zeros,
-        "subnormals": tiny - zeros,
-        "count": g.numel(),
-    }
+        return found | {"reach": None}
+    return found | {"reach": folded.output[0, 0].numel() / folded.into_shortcut[0, 0].numel()}
 
 
 def _response(r: Tensor) -> Measured:
     """He et al. 2015, Fig. 7: after the norm, before the non-linearity or the addition."""
-    return {"response_std": _number(float(r.detach().double().std(correction=0)))}
-
-
-def _of_weight(g: Tensor, weight: Tensor, num_images: int) -> Measured:
-    """For the mean loss: RMS of a weight's gradient, |g| / |w|; and how many of its elements are zero."""
-    scale = _scale(g)
-    square = _square(g, scale)
-    relative = _root(_ratio(square, _square(weight.detach(), 1.0)))
-    return {
-        "rms": _number(math.sqrt(square / g.numel()) / scale / num_images),
-        "relative": None if relative is None else relative / scale / num_images,
-        "zeros": g.numel() - int(torch.count_nonzero(g)),
-    }
-
-
-def _scale(g: Tensor) -> float:
-    """Return a power of two by which g's squares stay within float64; 1 for float32, whose squares do."""
-    largest = float(g.abs().amax()) if g.dtype == torch.float64 else 0.0
-    if not 0 < largest < math.inf:
-        return 1.0
-    return math.ldexp(1.0, min(1000, -math.frexp(largest)[1]))
-
-
-def _square(g: Tensor, scale: float) -> float:
-    """Return |scale * g|^2."""
-    norm = float(torch.linalg.vector_norm(g if scale == 1.0 else g * scale, dtype=torch.float64))
-    return norm * norm
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return _number(part / whole) if whole else None
-
-
-def _root(value: float | None) -> float | None:
-    return None if value is None else math.sqrt(value)
-
-
-def _number(value: float) -> float | None:
-    """Return the value, None where it is none: strict JSON knows neither NaN nor infinity."""
-    return value if math.isfinite(value) else None
+    return {"response_std": finite(float(r.detach().double().std(correction=0)))}

@@ -86,7 +86,7 @@ def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
 
 def named(kind: object) -> str:
     """Return what a manifest's kind is called in a sentence."""
-    return {"gradients": "a table of gradients"}.get(str(kind), f"a {kind}")
+    return {"gradients": "a table of gradients", "doctor": "a net's diagnosis"}.get(str(kind), f"a {kind}")
 
 
 def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:
