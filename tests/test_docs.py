@@ -43,6 +43,8 @@ def cut_short(command: str) -> list[str]:
         words += ["--set", "model.depth=8", *TINY]
     elif words[0] == "compare":
         words += TINY + ([] if "--depth" in words else ["--depth", "8"])
+    elif words[0] == "doctor":
+        words += ["--seeds", "1", "--batch", "2"]
     elif words[0] == "gradients":
         words += ["--data", "crayons", "--set", "model.width=4"]
     return words

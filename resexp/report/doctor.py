@@ -27,7 +27,7 @@ def doctor_notes(document: DoctorDocument) -> list[str]:
     """Return the verdict, what T stands between, what the shortcuts carry, and what was measured."""
     shape = ", ".join(map(str, document.input))
     lines = ["", f"{document.target}: {document.sentence}."]
-    if document.first is not None:
+    if document.first is not None and any(value is not None for value in document.values):
         lines.append(
             f"T: size of dE/dx at {document.first or 'the net'} over that at {document.last or 'the net'}, "
             f"with {document.layers_between} weighted layers between them."
