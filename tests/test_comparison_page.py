@@ -336,3 +336,11 @@ def test_sizes_read_as_numbers_are_set() -> None:
         "8.2 × 10⁻²³",
         "1.5 × 10⁴",
     ]
+
+
+def test_a_columns_word_is_explained_under_the_pointer(comparison: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(comparison, tmp_path / "comparison")
+    write_report(folder)
+    page = (folder / "report.html").read_text()
+    explained = re.findall(r'<th scope="col"[^>]* title="[^"]+">([^<]+)</th>', page)
+    assert set(explained) == {"arm", "seeds", "final loss", "gradient reaching layer 1"}

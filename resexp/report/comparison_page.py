@@ -144,7 +144,16 @@ def _findings(found: Sequence[Cell], verdicts: Sequence[VerdictRow]) -> Sequence
 
 def _table(table: FinalTable) -> str:
     caption = "Mean with its 95% interval where there are seeds for one. Gradients and T at step 0."
-    return html.table(table.names, table.texts, caption=caption, numbers=table.numbers, wide=True)
+    hints = {name: text for name in table.names if (text := _explained(name))}
+    return html.table(
+        table.names, table.texts, caption=caption, numbers=table.numbers, wide=True, hints=hints
+    )
+
+
+def _explained(column: str) -> str | None:
+    """What the glossary says of a column's word, in the singular."""
+    words = {term.partition(" (")[0]: text for term, text in GLOSSARY.items()}
+    return words.get(column) or words.get(column.removesuffix("s"))
 
 
 def _pictures(found: Sequence[Cell], data: str, colours: Colours) -> tuple[list[CellPictures], list[str]]:

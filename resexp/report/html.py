@@ -6,7 +6,7 @@ phone, and prints.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -133,13 +133,14 @@ def table(
     caption: str = "",
     numbers: Sequence[str] = (),
     wide: bool = False,
+    hints: Mapping[str, str] | None = None,
 ) -> Markup:
     """Return a table whose first column heads the rows; on a phone each row becomes a small list.
 
-    numbers: the columns that are set to the right.
+    numbers: the columns that are set to the right. hints: what a column's heading says under the pointer.
     """
     lines = [(first, [_number_first(str(value)) for value in others]) for first, *others in rows]
-    return _parts().table(columns, lines, caption, numbers, wide)
+    return _parts().table(columns, lines, caption, numbers, wide, hints or {})
 
 
 def _number_first(text: str) -> TableCell:
