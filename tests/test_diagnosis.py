@@ -9,7 +9,7 @@ from harness.commands import resexp
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp.experiments.diagnosis import Case, Given, diagnose
+from resexp.experiments.diagnosis import Examination, Given, diagnose
 from resexp.experiments.doctor_inputs import Noise
 
 NUM, CLASSES, STEPS, LR = 16, 5, 4, 0.3
@@ -57,7 +57,7 @@ def by_hand(seed: int) -> tuple[list[float], list[float]]:
 
 
 def test_both_measurements_are_those_of_a_loop_by_hand() -> None:
-    case = Case("net", net, shown, "noise", seeds=2, train=STEPS, lr=LR)
+    case = Examination("net", net, shown, "noise", seeds=2, train=STEPS, lr=LR)
     document = diagnose(case)
     assert document.after is not None
     assert (document.first, document.last) == ("1", "3")
@@ -70,7 +70,7 @@ def test_both_measurements_are_those_of_a_loop_by_hand() -> None:
 
 def test_labels_that_were_drawn_are_the_same_after_the_steps() -> None:
     """With a rate that changes nothing, the second measurement is the first."""
-    case = Case("net", net, Noise(NUM, (12,)), "noise", seeds=2, train=1, lr=1e-30)
+    case = Examination("net", net, Noise(NUM, (12,)), "noise", seeds=2, train=1, lr=1e-30)
     document = diagnose(case)
     assert document.after is not None
     assert document.after.values == document.values
@@ -81,7 +81,7 @@ def test_the_caller_s_random_numbers_are_left_alone() -> None:
     torch.manual_seed(3)
     expected = torch.randn(4)
     torch.manual_seed(3)
-    diagnose(Case("net", net, Noise(NUM, (12,)), "noise", seeds=1, train=1))
+    diagnose(Examination("net", net, Noise(NUM, (12,)), "noise", seeds=1, train=1))
     assert torch.equal(torch.randn(4), expected)
 
 
@@ -153,4 +153,4 @@ def test_a_net_with_too_few_outputs_for_the_labels_is_told(folder: Path) -> None
 
 def test_a_net_that_raises_while_it_is_trained_is_told_in_one_line() -> None:
     with pytest.raises(Exception, match=r"broken: with an input of \[16, 12\] it raises RuntimeError: only"):
-        diagnose(Case("broken", Drop, Noise(NUM, (12,)), "noise", seeds=1, train=1))
+        diagnose(Examination("broken", Drop, Noise(NUM, (12,)), "noise", seeds=1, train=1))

@@ -14,8 +14,8 @@ from resexp.errors import UsageError
 from resexp.probes.any_net import LayerReading, NetReading, measure_net
 from resexp.records.doctor import DoctorAfter, DoctorDocument, DoctorLayer, DoctorReading, DoctorShortcut
 
-MOMENTUM = 0.9
-Result = TypeVar("Result")
+SGD_MOMENTUM = 0.9
+Done = TypeVar("Done")
 
 
 class Given(NamedTuple):
@@ -25,7 +25,7 @@ class Given(NamedTuple):
     labels: Tensor | None = None
 
 
-class Case(NamedTuple):
+class Examination(NamedTuple):
     """A net, and how it is looked at.
 
     name: what it is called. make: returns it, anew for each seed. given: what it is shown, by (seed, step);
@@ -59,7 +59,7 @@ def logits_of(output: Any) -> Tensor:
     raise UsageError(f"the net returns {type(output).__name__} without a tensor; say what to do with --loss")
 
 
-def diagnose(case: Case, progress: Callable[[float], None] = lambda _: None) -> DoctorDocument:
+def diagnose(case: Examination, progress: Callable[[float], None] = lambda _: None) -> DoctorDocument:
     """Measure the net with seeds 0, 1, ... as it is when it was just made, in training mode; then, if the
     case asks for it, train it and measure again on the same inputs.
     """
@@ -98,7 +98,7 @@ def diagnose(case: Case, progress: Callable[[float], None] = lambda _: None) -> 
 class _Patient:
     """One net on its inputs; every fault in it is a UsageError of one line."""
 
-    def __init__(self, case: Case, seed: int) -> None:
+    def __init__(self, case: Examination, seed: int) -> None:
         self._case, self._seed = case, seed
         try:
             net = case.make()
@@ -120,7 +120,7 @@ class _Patient:
         """One step of SGD with momentum 0.9."""
         if self._optimizer is None:
             weights = [weight for weight in self._net.parameters() if weight.requires_grad]
-            self._optimizer = torch.optim.SGD(weights, lr=self._case.lr, momentum=MOMENTUM)
+            self._optimizer = torch.optim.SGD(weights, lr=self._case.lr, momentum=SGD_MOMENTUM)
         given, optimizer = self._case.given(self._seed, number), self._optimizer
 
         def train() -> None:
@@ -156,7 +156,7 @@ class _Patient:
             )
         return F.cross_entropy(logits, labels), labels
 
-    def _tried(self, do: Callable[[], Result]) -> Result:
+    def _tried(self, do: Callable[[], Done]) -> Done:
         try:
             return do()
         except UsageError:

@@ -1,4 +1,4 @@
-"""Doctor: the gradient at initialisation in anybody's net, judged by the same rules as our own."""
+"""Doctor: a question about anybody's net, and the folder of its answer."""
 
 import hashlib
 import importlib
@@ -15,7 +15,7 @@ from resexp.config import DataSection
 from resexp.data.dataset import OnDecoded
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
-from resexp.experiments.diagnosis import Case, diagnose
+from resexp.experiments.diagnosis import Examination, diagnose
 from resexp.experiments.doctor_inputs import Noise, Pictures
 from resexp.records.doctor import DoctorDocument
 from resexp.records.files import child, write_atomic, write_json
@@ -86,12 +86,12 @@ def _module(where: str) -> ModuleType:
     return module
 
 
-def case_of(question: Question, progress: OnDecoded = lambda _: None) -> Case:
+def case_of(question: Question, progress: OnDecoded = lambda _: None) -> Examination:
     """Return the case that is asked about, its images read."""
     shown = Noise(question.batch, question.input)
     if question.data is not None:
         shown = Pictures(question.batch, question.input, load_data(question.data, progress))
-    return Case(
+    return Examination(
         name=question.target,
         make=load_callable(question.target),
         given=shown,
