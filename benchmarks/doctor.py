@@ -1,10 +1,10 @@
 """What the doctor costs, in units of the net's own forward and backward pass.
 
-    python -m benchmarks.doctor [--rounds 5] [--net torchvision.models:resnet50] [--input 3,64,64] [--batch 32]
+    python -m benchmarks.doctor [--rounds 5] [--net torchvision.models:resnet50] [--input 3,64,64]
 
 In turn, round by round, one net of one seed in float32: a plain forward and backward pass, which fills the
-weights' gradients, and the doctor's measurement of the same batch. The promise: a net of 50 layers at batch 32
-in under 10 s on two cores beside its own pass.
+weights' gradients, and the doctor's measurement of the same batch. The promise: a net of 50 layers at batch
+32 in under 10 s on two cores beside its own pass.
 """
 
 import argparse
