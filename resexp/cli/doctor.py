@@ -48,7 +48,7 @@ def doctor(
 
     Example: resexp doctor my_net.py:make --input 1,28,28 --check
 
-    Example: resexp doctor torchvision.models:vgg16 --input 3,64,64 --data cifar10 --train 20
+    Example: resexp doctor torchvision.models:vgg16 --input 3,64,64 --data auto --train 20
     """
     try:
         shape = tuple(int(part) for part in input_.split(","))
