@@ -24,7 +24,7 @@ NUM_SHOWN = 4
 COUNTS = ("runs", "there_already", "steps", "seconds")
 ALWAYS = ("depth", "kind")
 IF_VARIED = (
-    "norm", "init", "activation", "order", "width", "convs_per_block", "shortcut", "branch_scale",
+    "norm", "init", "activation", "order", "width", "convs_per_block", "block", "shortcut", "branch_scale",
     "shortcut_scale", "learn_branch_scale",
 )  # fmt: skip
 """A column each where the nets differ, else words under the table."""
