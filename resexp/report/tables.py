@@ -216,6 +216,8 @@ def _with_interval(key: str, text: Callable[[float], str]) -> Callable[[Row], st
 
 
 def _gradients(row: Row) -> str:
+    if row["gradient_last"] == 0:
+        return "0 / 0"  # nothing came from the head, as where it begins at zero: no underflow
     return f"{or_nothing(scientific, row['gradient_first'])} / {or_nothing(scientific, row['gradient_last'])}"
 
 
