@@ -25,7 +25,7 @@ class Imported(NamedTuple):
 
     called: Callable[..., Any]
     sha256: str
-    """64 hex digits of the source: of the file; of every .py file of the package where the file lies in one"""
+    """64 hex digits of the source: the file, or where a module lies in a package every .py file of that"""
 
 
 def is_import_path(word: str) -> bool:
@@ -94,6 +94,12 @@ def blamed(what: str) -> Iterator[None]:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported here
             raise
         raise UsageError(f"{what} raises {_told(error)}") from error
+
+
+def a_kind(found: object) -> str:
+    """Return what something is, for a sentence: 'a dict', 'an int'."""
+    name = type(found).__name__
+    return f"an {name}" if name[0] in "AEIOUaeiou" else f"a {name}"
 
 
 def _told(error: BaseException) -> str:

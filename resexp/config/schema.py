@@ -238,7 +238,7 @@ class OptimSection(Section):
     nesterov: bool = False
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
-    """added to the gradient, in units of the weight; with adamw taken off the weight itself, times the rate"""
+    """added to the gradient, in units of the weight; adamw takes it off the weight, times the rate"""
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()

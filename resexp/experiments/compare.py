@@ -27,6 +27,7 @@ from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
 from resexp.training.lr_schedule import falls_short
+from resexp.training.optimizers import require_optimizer
 from resexp.training.resume import versions
 
 
@@ -57,7 +58,8 @@ def execution_for(
         model, optim = job.config.model, job.config.optim
         shape = f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"
         seen[shape] += optim.steps * optim.batch_size
-        kinds.setdefault(f"{shape} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}", job)
+        told = f"{optim.name} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}"
+        kinds.setdefault(f"{shape} {told}", job)
     execution = where.resolve(jobs[0].config.run, num_images=min(seen.values()))
     if not execution.graphed:
         return execution
@@ -113,6 +115,8 @@ def run_plan(
             open_jobs = [job for job in in_turn if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for optim in dict.fromkeys(job.config.optim for job in open_jobs):
+                    require_optimizer(optim)
                 for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
                     if short:
                         show.say(short)

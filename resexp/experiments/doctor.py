@@ -11,7 +11,6 @@ from resexp.config import DataSection
 from resexp.config.imports import load_callable
 from resexp.data.dataset import OnDecoded
 from resexp.data.splits import load as load_data
-from resexp.errors import UsageError
 from resexp.experiments.diagnosis import Examination, diagnose
 from resexp.experiments.doctor_inputs import Noise, Pictures
 from resexp.records.doctor import DoctorDocument

@@ -80,7 +80,7 @@ class ByKernels:
         self, norm: nn.Module, activation: nn.Module, x: Tensor, shortcut: Tensor | None = None
     ) -> Tensor:
         """activation(norm(x) + shortcut), in one pass where the kernels have one."""
-        relu = isinstance(activation, nn.ReLU)
+        relu = type(activation) is nn.ReLU  # a subclass may be anything
         if (
             not isinstance(norm, nn.BatchNorm2d)
             or not self._kernels.serves_norm(norm.num_features)

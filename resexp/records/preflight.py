@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from resexp.config import Config, differing_keys, write
+from resexp.config.imports import imported
 from resexp.errors import ResourceError, RunFolderError, UsageError
 from resexp.records.files import disk_errors
 from resexp.records.run import Run, read_folder_manifest
@@ -33,6 +34,13 @@ def admit(folder: Path, config: Config, *, resume: bool, extend: bool = False) -
         keys = ", ".join(f"{key} ({old!r} there, {new!r} asked)" for key, old, new in differences)
         mend = "choose another --name" + (", or go on with `train --resume auto`" if longer else "")
         raise RunFolderError(f"{folder}: holds another experiment: {keys}; {mend}")
+    for plugin in run.manifest.plugins:
+        if plugin.sha256 != (now := imported(plugin.path).sha256):
+            raise RunFolderError(
+                f"{folder}: the source of {plugin.key} {plugin.path} has changed since this run began "
+                f"(SHA-256 {plugin.sha256[:12]} there, {now[:12]} now); restore it, or start a new run with "
+                "another --name"
+            )
     if began_with != config.digest():
         raise RunFolderError(
             f"{folder}/config.yaml: changed since the run began (digest {config.digest()[:12]}, "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resexp.config import Config
+from resexp.config.imports import name_in
 from resexp.data.batches import epoch_steps, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
@@ -295,7 +296,7 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, name, probe(name)(engine.copy_of_net(), batch))
+            logger.probe(engine.step, name_in(name), probe(name)(engine.copy_of_net(), batch))
     return scores
 
 
