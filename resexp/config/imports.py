@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,8 +40,8 @@ def name_in(text: str) -> str:
 
 
 def without_folder(text: str) -> str:
-    """Return an import path without the folder of its file; any other word as it is."""
-    return text.rpartition("/")[2] if is_import_path(text) else text
+    """Return an import path without the folder of its file, for people; any other text as it is."""
+    return text.rpartition("/")[2] if re.match(PATTERN, text) else text
 
 
 def absolute(text: str) -> str:

@@ -156,7 +156,9 @@ def _run(
     if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
         execution = tried
         say(f"execution: {execution.reason}")
-    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution).to_json())
+    group.broadcast(
+        TrainingTask(config, splits.name, splits.fingerprint, execution, config.digest()).to_json()
+    )
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
