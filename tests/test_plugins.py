@@ -1,4 +1,4 @@
-"""What is the user's own: trained, recorded, saved and resumed like the program's own, or refused in a line."""
+"""What is the user's own: trained, recorded and resumed like the program's own, or refused in a line."""
 
 import io
 import json
@@ -25,6 +25,7 @@ from resexp.data.splits import load as load_images
 from resexp.errors import Exit, RunFolderError, UsageError
 from resexp.experiments.verify import tensor_digests, verify
 from resexp.models.resnet import build
+from resexp.records.losses import read_losses
 from resexp.records.preflight import admit
 from resexp.records.run import Run, read_lines
 from resexp.seeds import derive
@@ -110,7 +111,7 @@ def test_pages_and_tables_show_what_is_own(compared: Path) -> None:
 
 def losses(folder: Path, config: Config) -> list[float]:
     run(config, folder, make_splits(), execution=ON_CPU)
-    return Run(folder).losses.tolist()
+    return read_losses(folder).tolist()
 
 
 @pytest.mark.parametrize(
@@ -203,7 +204,7 @@ def test_a_changed_source_is_another_run_and_the_old_one_is_refused(tmp_path: Pa
     assert admit(tmp_path / "it", small, resume=True) == "finished"
     file.write_text(file.read_text().replace("silu(x)", "silu(x) * 1.5"))
     assert small.digest() != before
-    with pytest.raises(RunFolderError, match="source of model.activation .*act.py:Silu has changed") as told:
+    with pytest.raises(RunFolderError, match=r"source of model.activation .*act.py:Silu has changed") as told:
         admit(tmp_path / "it", small, resume=True)
     assert len(told.value.lines) == 1
     shutil.copy("twins.py", file)
@@ -244,15 +245,11 @@ def test_a_relative_file_is_recorded_so_that_other_folders_find_it(
 
 
 def test_theory_is_silent_about_what_is_own(place: Path) -> None:
-    net = {"kind": "plain", "depth": 20, "norm": "none"}
-    for axes in (
-        {"activation": "twins.py:Silu", "init": "he"},
-        {"activation": "relu", "init": "twins.py:he"},
-    ):
-        found = predict(**net, **axes)
+    for activation, init in (("twins.py:Silu", "he"), ("relu", "twins.py:he")):
+        found = predict(kind="plain", depth=20, norm="none", activation=activation, init=init)
         assert (found.factor, found.ratio) == (None, None)
         assert found.reason.startswith("no prediction: not derived for the")
-        assert layer_factor(norm="none", **axes) is None
+        assert layer_factor(norm="none", activation=activation, init=init) is None
     axes = ["--activation", "relu,twins.py:Silu", "--init", f"he,{PACKAGE}.inits:lecun"]
     small = ["--depth", "8", "--set", "model.width=4", "--seeds", "2", "--data", "crayons", "--kind", "plain"]
     app(["gradients", *axes, *small, "--norm", "none", "--name", "g"], standalone_mode=False)
@@ -269,7 +266,7 @@ REFUSED = {
     "model.activation=mylab.faulty:number": "number is no function or class",
     "model.activation=mylab.raising:f": "importing mylab.raising raises RuntimeError: not today",
     "model.activation=mylab/misspelt.py:f": "importing mylab/misspelt.py raises SyntaxError",
-    "model.activation=mylab.faulty:": "allowed: relu, ",
+    "model.activation=mylab.faulty:3rd": "allowed: relu, ",
     "model.activation=mylab.faulty:sums_up": "gives an int; allowed: a class or a function",
     "model.activation=torch.nn:Linear": "calling it raises TypeError",
     "model.activation=mylab.faulty:Halves": "gives torch.float32 [2, 2, 8, 8]",
@@ -313,7 +310,7 @@ def test_what_does_not_fit_is_one_line_and_exit_2(
 
 
 def test_images_that_cannot_be_read_are_exit_3(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(Exception, match="raises FileNotFoundError: .*nowhere.npz") as told:
+    with pytest.raises(Exception, match=r"raises FileNotFoundError: .*nowhere.npz") as told:
         load_images(DataSection(name="mylab.faulty:missing_images"))
     assert getattr(told.value, "code", None) == Exit.DATA
 
