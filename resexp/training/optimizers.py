@@ -50,7 +50,7 @@ def _sgd(net: nn.Module, *, momentum: float, **options: Any) -> Optimizer:
 
 
 def _adam(make: Callable[..., Optimizer], net: nn.Module, execution: Execution, **options: Any) -> Optimizer:
-    optimizer = make(net.parameters(), **options)
+    optimizer = make(net.parameters(), capturable=execution.graphed, **options)
     for parameter in net.parameters():
         optimizer.state[parameter] = {
             "step": torch.zeros((), device=execution.device if execution.graphed else "cpu"),
