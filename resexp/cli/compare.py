@@ -56,6 +56,17 @@ def compare(
     full: Annotated[
         bool, typer.Option("--full", help="The quick look's long form: depth 56, minutes in place of one.")
     ] = False,
+    best_of: Annotated[
+        str | None,
+        typer.Option(
+            "--best-of",
+            help="A key, e.g. optim.lr=0.01,0.03,0.1: each arm at its own best value, by validation loss on "
+            "separate seeds.",
+        ),
+    ] = None,
+    best_of_seeds: Annotated[
+        int, typer.Option("--best-of-seeds", min=2, max=1000, help="With --best-of: seeds of the search.")
+    ] = 3,
     until: Annotated[
         Literal["resolved"] | None,
         typer.Option(help="resolved: add seeds until the arms are told apart, by looks planned beforehand."),
@@ -97,6 +108,8 @@ def compare(
 
     Example: resexp compare --arms model.order=pre,post --set model.depth=56
 
+    Example: resexp compare plain residual --best-of optim.lr=0.01,0.03,0.1 --set model.norm=batch --seeds 10
+
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
@@ -106,19 +119,24 @@ def compare(
     from resexp.experiments.plan import make_plan
 
     counts = schedule(seeds, max_seeds) if until else [seeds]
-    plan_with = partial(
-        make_plan,
-        arms or [],
-        runs_dir=runs_dir,
-        config=config,
-        sets=sets_of(set_, data),
-        vary=axes_of(vary, depth),
-        full=full,
-        by=axes_of([by], None, "--arms") if by else None,
-    )
+    arguments = {
+        "runs_dir": runs_dir,
+        "config": config,
+        "sets": sets_of(set_, data),
+        "vary": axes_of(vary, depth),
+        "full": full,
+        "by": axes_of([by], None, "--arms") if by else None,
+    }
+    search = None
+    if best_of:
+        from resexp.experiments.best_of import search_of
+
+        ((key, values),) = axes_of([best_of], None, "--best-of").items()
+        search = search_of(key, values, best_of_seeds, arguments, arms or [])
+    plan_with = search.grid if search else partial(make_plan, arms or [], **arguments)
     plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
-        _show_forecast(plan, json_)
+        _show_forecast(search.forecast(plan) if search else plan, json_)
         return
     from resexp.records.lock import locked
     from resexp.records.preflight import admit_kind
@@ -133,13 +151,17 @@ def compare(
         place = partial(_place, executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
             how = {"command": ["resexp", *sys.argv[1:]], "stop": stop, "show": show}
+            grown = partial(plan_with, name=plan.folder.name)
+            if search:
+                from resexp.experiments.best_of import run_search
+
+                grown = search.at_best(run_search(search, plan.folder, executor=place(), **how), grown)
             if until:
-                grown = partial(plan_with, name=plan.folder.name)
                 failed = run_until_resolved(
                     lambda count: grown(num_seeds=count), counts, executor=place, **how
                 )
             else:
-                failed = run_plan(plan, executor=place(), **how)
+                failed = run_plan(grown(num_seeds=counts[0]), executor=place(), **how)
     _show_comparison(plan.folder, json_)
     if failed:
         raise failed

@@ -97,6 +97,8 @@ def run_plan(
         planned_looks=planned_looks if before is None else before.planned_looks,
         looks=[] if before is None else before.looks,
     )
+    if plan.best_of:
+        manifest = manifest.model_copy(update={"best_of": plan.best_of})
     write_json(plan.folder / "manifest.json", manifest.to_json())
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
@@ -130,7 +132,7 @@ def run_plan(
             "the same command goes on"
         )
     failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None
-    summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
+    summaries = list(_summaries(plan, runs, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
     write_json(plan.folder / "comparison.json", _judged(plan.folder, manifest, summaries).to_json())
@@ -165,12 +167,13 @@ def _judged(folder: Path, manifest: FolderManifest, summaries: Sequence[RunSumma
 
 
 def _summaries(
-    runs: Sequence[tuple[str, Run]], folder: Path, *, failed: Sequence[Path]
+    plan: Plan, runs: Sequence[tuple[str, Run]], *, failed: Sequence[Path]
 ) -> Iterator[RunSummary]:
     """What the records say, read anew; a run that failed may have none."""
+    searched = plan.best_of.key if plan.best_of else None
     for arm, run in runs:
         try:
-            yield summary_of(Run(run.folder), arm=arm, beside=folder)
+            yield summary_of(Run(run.folder), arm=arm, beside=plan.folder, without=searched)
         except RunFolderError:
             if run.folder not in failed:
                 raise
