@@ -15,7 +15,7 @@ from statistics import fmean
 import numpy as np
 
 from benchmarks.results import record
-from resexp.analysis.best_of import Losses, choose
+from resexp.analysis.best_of import SearchLosses, choose
 from resexp.analysis.statistics import paired_difference
 
 NOISE = 0.05
@@ -28,10 +28,10 @@ CURVES = {
     "steep": (0.3, 0.0, 0.3),
 }
 MOST = 64
-Chooser = Callable[[Losses], Mapping[str, str]]
+Chooser = Callable[[SearchLosses], Mapping[str, str]]
 
 
-def lowest(losses: Losses) -> dict[str, str]:
+def lowest(losses: SearchLosses) -> dict[str, str]:
     """Each arm's value of the lowest mean."""
     return {arm: min(own, key=lambda value: fmean(own[value])) for arm, own in losses.items()}
 
@@ -39,7 +39,7 @@ def lowest(losses: Losses) -> dict[str, str]:
 def draw(
     rng: np.random.Generator, curves: Mapping[str, Sequence[float]], num: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Losses by arm and value, one a seed."""
+    """SearchLosses by arm and value, one a seed."""
     shared = rng.normal(0.0, SEED_PART, num)
     return {
         arm: {

@@ -9,13 +9,13 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-Losses = Mapping[str, Mapping[str, Sequence[float]]]
+SearchLosses = Mapping[str, Mapping[str, Sequence[float]]]
 """By arm and value, one a search seed, in the same order everywhere; inf where the run diverged."""
 ERROR_RATE_OF_LEAVING = 0.01
 """How often arms that are the same may be given different values, over all arms and values of a cell."""
 
 
-def choose(losses: Losses) -> dict[str, str]:
+def choose(losses: SearchLosses) -> dict[str, str]:
     """Return the value of each arm.
 
     A value at which a seed of an arm diverged is none for that arm. Where no value is left for all arms, each
@@ -38,7 +38,7 @@ def choose(losses: Losses) -> dict[str, str]:
     }
 
 
-def _better(losses: Losses, arm: str, best: str, together: str, shared: Sequence[str]) -> bool:
+def _better(losses: SearchLosses, arm: str, best: str, together: str, shared: Sequence[str]) -> bool:
     """Whether an arm's own best value beats the shared one by more than chance.
 
     Student's t on the difference paired by seed, one-sided, its variance pooled over all arms and values

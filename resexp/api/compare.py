@@ -20,11 +20,12 @@ from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
 from resexp.records.schema import ComparisonDocument
-from resexp.report.comparison_data import read_comparison
+from resexp.report.comparison_data import best_of, read_comparison
 from resexp.report.comparison_page import ComparisonPage, read_page
 from resexp.report.figures.notebook import Figure, picked
 from resexp.report.findings import comparison_lines
 from resexp.report.progress import display
+from resexp.report.search import search_lines
 from resexp.report.tables import comparison_table, final_table
 from resexp.report.terminal import as_text
 from resexp.signals import stop_on_interrupt
@@ -47,7 +48,8 @@ class FinishedComparison:
     @property
     def sentences(self) -> list[str]:
         """What was found, as the terminal says it."""
-        return comparison_lines(*read_comparison(self.folder))
+        searched = search_lines(best_of(self.folder))
+        return [*searched, *comparison_lines(*read_comparison(self.folder))]
 
     @property
     def runs(self) -> Runs:
@@ -105,7 +107,7 @@ def compare(
     if by is not None and len(by) != 1:
         raise UsageError(f"by: name one key, not {len(by)}")
     counts = [seeds] if max_seeds is None else schedule(seeds, max_seeds)
-    arguments = {
+    arguments: dict[str, Any] = {
         "runs_dir": Path(runs_dir),
         "config": None if config is None else fspath(config),
         "sets": words_of(sets, data),
@@ -118,7 +120,7 @@ def compare(
         if len(best_of) != 1:
             raise UsageError(f"best_of: name one key, not {len(best_of)}")
         ((key, values),) = axis_words(best_of).items()
-        search = search_of(key, values, best_of_seeds, arguments, words)
+        search = search_of(key, values, best_of_seeds, words, **arguments)
     plan_with = search.grid if search else partial(make_plan, words, **arguments)
     plan = plan_with(num_seeds=counts[0], name=name)
     with locked(plan.folder):

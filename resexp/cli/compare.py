@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -119,7 +119,7 @@ def compare(
     from resexp.experiments.plan import make_plan
 
     counts = schedule(seeds, max_seeds) if until else [seeds]
-    arguments = {
+    arguments: dict[str, Any] = {
         "runs_dir": runs_dir,
         "config": config,
         "sets": sets_of(set_, data),
@@ -132,7 +132,7 @@ def compare(
         from resexp.experiments.best_of import search_of
 
         ((key, values),) = axes_of([best_of], None, "--best-of").items()
-        search = search_of(key, values, best_of_seeds, arguments, arms or [])
+        search = search_of(key, values, best_of_seeds, arms or [], **arguments)
     plan_with = search.grid if search else partial(make_plan, arms or [], **arguments)
     plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
@@ -220,15 +220,16 @@ def report(
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
-    from resexp.report.comparison_data import read_comparison
+    from resexp.report.comparison_data import best_of, read_comparison
     from resexp.report.findings import comparison_lines
+    from resexp.report.search import search_lines
     from resexp.report.tables import comparison_table
     from resexp.report.terminal import show
 
     if as_json:
         print_json(read_json(folder / "comparison.json"))
         return
-    lines = comparison_lines(*read_comparison(folder))
+    lines = [*search_lines(best_of(folder)), *comparison_lines(*read_comparison(folder))]
     show(
         comparison_table(folder),
         *lines,

@@ -23,7 +23,7 @@ from resexp.records.schema import BestOfRow, ChoiceRow, ComparisonDocument
 from resexp.report.progress import Dashboard
 from resexp.signals import Stop
 
-FOLDER = "search"
+SEARCH_FOLDER = "search"
 FAR = 1_000_000
 """Added to the comparison's first seed: more seeds than a comparison may have lie between."""
 HELD_BACK = 10
@@ -43,7 +43,7 @@ class Search(NamedTuple):
 
     def plan(self, folder: Path) -> Plan:
         """The search of the comparison in that folder."""
-        return self.plan_with(num_seeds=self.num_seeds, name=FOLDER, runs_dir=folder, first_seed=FAR)
+        return self.plan_with(num_seeds=self.num_seeds, name=SEARCH_FOLDER, runs_dir=folder, first_seed=FAR)
 
     def narrowed(self, plan: Plan, found: BestOfRow) -> Plan:
         """The comparison at the chosen values."""
@@ -110,27 +110,34 @@ class Search(NamedTuple):
 
 
 def search_of(
-    key: str, values: Sequence[str], num_seeds: int, arguments: Mapping[str, Any], arms: Sequence[str]
+    key: str,
+    values: Sequence[str],
+    num_seeds: int,
+    arms: Sequence[str],
+    *,
+    sets: Sequence[str],
+    vary: Mapping[str, Sequence[str]],
+    by: Mapping[str, Sequence[str]] | None,
+    **others: Any,
 ) -> Search:
-    """Return the search. arguments: make_plan's, but seeds and name.
+    """Return the search. The arguments are make_plan's, but seeds and name.
 
     Where a config holds no images back to choose by, a tenth of the training images are, for all arms alike.
     Raises UsageError for what does not fit.
     """
     if key in ("seed", "name", "data.validation") or key.startswith(("run.", "record.")):
         raise UsageError(f"compare --best-of {key}: choose a key of the net, its images or its optimizer")
-    if key in arguments["vary"] or key in (arguments["by"] or {}):
+    if key in vary or key in (by or {}):
         raise UsageError(f"compare --best-of {key}: --vary or --arms names it, too; use one of them")
     if len(values) < 2:
         raise UsageError(f"compare --best-of {key}: give two values or more, {values[0]} stands alone")
-    plan_with = partial(make_plan, arms, **{**arguments, "vary": {**arguments["vary"], key: values}})
+    plan_with = partial(make_plan, arms, sets=sets, vary={**vary, key: values}, by=by, **others)
     tried = plan_with(num_seeds=1)
     if tried.recorded or not tried.jobs:
         raise UsageError("compare --best-of: a finished run cannot be searched; give configs as arms")
     if any(job.config.data.validation == 0 for job in tried.jobs):
         num = len(splits_of(tried.jobs[0].config.data).train.labels) // HELD_BACK
-        sets = [*arguments["sets"], f"data.validation={num}"]
-        plan_with = partial(plan_with, sets=sets)
+        plan_with = partial(plan_with, sets=[*sets, f"data.validation={num}"])
     return Search(plan_with, key, num_seeds)
 
 
