@@ -14,35 +14,35 @@ from resexp.records.files import disk_errors, ensure
 from resexp.report.export.course import Exported
 
 
-class Adapter(Protocol):
-    """What a module here holds."""
+class Writer(Protocol):
+    """What each of the modules here has."""
 
-    def write(self, runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    def __call__(self, runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
         """Write all runs into `folder`, empty, later moved to `final`; return how to look at it."""
         ...
 
 
-class Target(NamedTuple):
-    """Where an export can go. needs: the libraries, by the names they are imported by."""
+class Adapter(NamedTuple):
+    """Where a writer is, imported when it is asked for. needs: the library, by its name in imports."""
 
     module: str
-    needs: tuple[str, ...] = ()
+    needs: str | None = None
 
 
-TARGETS = {
-    "csv": Target("csv_files"),
-    "parquet": Target("parquet", ("pyarrow",)),
-    "wandb": Target("to_wandb", ("wandb",)),
-    "mlflow": Target("to_mlflow", ("mlflow",)),
-    "trackio": Target("to_trackio", ("trackio",)),
+ADAPTERS = {
+    "csv": Adapter("csv_files"),
+    "parquet": Adapter("parquet", "pyarrow"),
+    "wandb": Adapter("to_wandb", "wandb"),
+    "mlflow": Adapter("to_mlflow", "mlflow"),
+    "trackio": Adapter("to_trackio", "trackio"),
 }
 
 
 def require(to: str) -> None:
     """Raise UsageError where what an export needs is not installed."""
-    for name in TARGETS[to].needs:
-        if importlib.util.find_spec(name) is None:
-            raise UsageError(f"--to {to} needs {name}, which is not installed: pip install 'resexp[{to}]'")
+    needed = ADAPTERS[to].needs
+    if needed is not None and importlib.util.find_spec(needed) is None:
+        raise UsageError(f"--to {to} needs {needed}, which is not installed: pip install 'resexp[{to}]'")
 
 
 def export_runs(runs: Sequence[Exported], to: str, out: Path, *, project: str) -> str:
@@ -53,12 +53,13 @@ def export_runs(runs: Sequence[Exported], to: str, out: Path, *, project: str) -
     require(to)
     if out.exists() or out.is_symlink():
         raise RunFolderError(f"{out}: is there already, and stays as it is; choose another --out")
-    adapter: Adapter = importlib.import_module(f"resexp.report.export.{TARGETS[to].module}")  # pyright: ignore[reportAssignmentType]
+    module = importlib.import_module(f"resexp.report.export.{ADAPTERS[to].module}")
+    writer: Writer = getattr(module, f"write_{to}")
     ensure(out.parent)
     with disk_errors(out):
         place = Path(tempfile.mkdtemp(prefix=f".{out.name}-", suffix=".tmp", dir=out.parent))
     try:
-        said = adapter.write(runs, place, project=project, final=out)
+        said = writer(runs, place, project=project, final=out)
         with disk_errors(out):
             place.chmod(0o755)
             os.rename(place, out)

@@ -10,8 +10,8 @@ from resexp.records.files import disk_errors
 from resexp.report.export.course import Exported
 
 
-def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
-    """Write both files; see `Adapter`."""
+def write_csv(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    """Write both files; see `Writer`."""
     rows = [table_row(run) for run in runs]
     with disk_errors(folder), (folder / "runs.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(

@@ -2,52 +2,41 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pyarrow  # pyright: ignore[reportMissingImports]
-import pyarrow.parquet  # pyright: ignore[reportMissingImports]
+from typing import Any
 
 from resexp.records.files import disk_errors
 from resexp.report.export.course import Exported
 from resexp.report.export.csv_files import table_row
 
-NUMBERS = pyarrow.schema(
-    [
-        ("run", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
-        ("step", pyarrow.int64()),
-        ("name", pyarrow.dictionary(pyarrow.int32(), pyarrow.string())),
-        ("value", pyarrow.float64()),
-    ]
-)
-GROUP = 500_000
-"""rows that are held at once"""
+ROW_GROUP = 500_000
+"""numbers that are held at once"""
 
 
-def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
-    """Write both files; see `Adapter`."""
+def write_parquet(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    """Write both files; see `Writer`."""
+    import pyarrow as pa  # pyright: ignore[reportMissingImports]
+    from pyarrow.parquet import ParquetWriter, write_table  # pyright: ignore[reportMissingImports]
+
     keys = dict.fromkeys(key for run in runs for key in table_row(run))
     rows = [{**dict.fromkeys(keys), **table_row(run)} for run in runs]
-    columns = {key: [row[key] for row in rows] for key in keys}
+    words = pa.dictionary(pa.int32(), pa.string())
+    schema = pa.schema([("run", words), ("step", pa.int64()), ("name", words), ("value", pa.float64())])
     with disk_errors(folder):
-        pyarrow.parquet.write_table(pyarrow.table(columns), folder / "runs.parquet")
-        with pyarrow.parquet.ParquetWriter(folder / "numbers.parquet", NUMBERS) as file:
+        write_table(pa.table({key: [row[key] for row in rows] for key in keys}), folder / "runs.parquet")
+        with ParquetWriter(folder / "numbers.parquet", schema) as file:
             for run in runs:
-                for part in _parts(run):
-                    file.write_table(part)
+                for columns in _pieces_of(run):
+                    file.write_table(pa.table(columns).cast(schema))
     return f"pandas.read_parquet({str(final / 'numbers.parquet')!r})"
 
 
-def _parts(run: Exported) -> Iterator[pyarrow.Table]:
+def _pieces_of(run: Exported) -> Iterator[dict[str, list[Any]]]:
     steps, names, values = list[int](), list[str](), list[float]()
     for step, numbers in run.points():
         steps += [step] * len(numbers)
         names += numbers
         values += numbers.values()
-        if len(steps) >= GROUP:
-            yield _part(run.name, steps, names, values)
+        if len(steps) >= ROW_GROUP:
+            yield {"run": [run.name] * len(steps), "step": steps, "name": names, "value": values}
             steps, names, values = [], [], []
-    yield _part(run.name, steps, names, values)
-
-
-def _part(name: str, steps: list[int], names: list[str], values: list[float]) -> pyarrow.Table:
-    columns = {"run": [name] * len(steps), "step": steps, "name": names, "value": values}
-    return pyarrow.table(columns).cast(NUMBERS)
+    yield {"run": [run.name] * len(steps), "step": steps, "name": names, "value": values}

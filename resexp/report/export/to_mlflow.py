@@ -5,20 +5,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import Any, TypeVar
 
 from resexp.report.export.course import Exported, as_text
 
-if TYPE_CHECKING:
-    from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
-
-Part = TypeVar("Part")
+_Part = TypeVar("_Part")
 MOST_METRICS, MOST_PARAMS = 1000, 100
 """that MLflow takes at once"""
 
 
-def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
-    """Write mlflow.db; see `Adapter`."""
+def write_mlflow(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    """Write mlflow.db; see `Writer`."""
     # Read when mlflow is imported.
     os.environ |= {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     from mlflow import MlflowClient  # pyright: ignore[reportMissingImports]
@@ -40,7 +37,7 @@ def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) 
     return f"mlflow ui --backend-store-uri sqlite:///{final.resolve() / 'mlflow.db'}"
 
 
-def _pieces(whole: Iterable[Part], size: int) -> Iterator[list[Part]]:
+def _pieces(whole: Iterable[_Part], size: int) -> Iterator[list[_Part]]:
     parts = iter(whole)
     while piece := list(islice(parts, size)):
         yield piece
@@ -52,7 +49,7 @@ def _milliseconds(run: Exported) -> int:
     return int(1000 * datetime.fromisoformat(created).timestamp()) if created else 0
 
 
-def _metrics(run: Exported, began: int) -> Iterator["Metric"]:
+def _metrics(run: Exported, began: int) -> Iterator[Any]:
     from mlflow.entities import Metric  # pyright: ignore[reportMissingImports]
 
     for step, numbers in run.points():

@@ -10,8 +10,8 @@ from resexp.errors import UsageError
 from resexp.report.export.course import Exported
 
 
-def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
-    """Write the project's database; see `Adapter`."""
+def write_trackio(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    """Write the project's database; see `Writer`."""
     # Read when trackio is imported: where it writes, and that it asks nobody who the user is.
     os.environ |= {"TRACKIO_DIR": str(folder.resolve()), "HF_HUB_OFFLINE": "1"}
     for elsewhere in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_WEBHOOK_URL"):

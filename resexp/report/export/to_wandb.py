@@ -7,8 +7,8 @@ from pathlib import Path
 from resexp.report.export.course import Exported
 
 
-def write(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
-    """Write one offline run each, all in one group; see `Adapter`."""
+def write_wandb(runs: Sequence[Exported], folder: Path, *, project: str, final: Path) -> str:
+    """Write one offline run each, all in one group; see `Writer`."""
     os.environ["WANDB_ERROR_REPORTING"] = "false"  # read when wandb is imported
     import wandb  # pyright: ignore[reportMissingImports]
 
