@@ -1,4 +1,4 @@
-"""Shards: every run in exactly one, trained at the same time, and together the comparison that one command makes."""
+"""Shards: every run in exactly one, trained at once, and together the comparison of one command."""
 
 import json
 import subprocess

@@ -170,7 +170,7 @@ def _train_shard(plan: "Plan", text: str, as_json: bool) -> None:
     if as_json:
         print_json({"folder": str(plan.folder), "shard": str(shard)})
     else:
-        whole = f"once all {shard.count} have, the same command without --shard compares"
+        whole = f"once all {shard.of} have, the same command without --shard compares"
         print(f"{plan.folder}: shard {shard} has ended; {whole}")
     if failed:
         raise failed

@@ -11,18 +11,18 @@ MOST_SHARDS = 10_000
 
 
 class Shard(NamedTuple):
-    """Every count-th run, from the number-th on: together the shards make each run once."""
+    """Every `of`-th run, from the `number`-th on: together the shards make each run once."""
 
     number: int
-    """1 to count"""
-    count: int
+    """1 to `of`"""
+    of: int
 
     def jobs(self, in_turn: Sequence[Job]) -> list[Job]:
         """Return the shard's own of all jobs of the plan."""
-        return list(in_turn[self.number - 1 :: self.count])
+        return list(in_turn[self.number - 1 :: self.of])
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
+        return f"{self.number}/{self.of}"
 
 
 def parse_shard(text: str) -> Shard:
