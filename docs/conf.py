@@ -31,7 +31,6 @@ autodoc_typehints = "signature"
 autodoc_default_options = {
     "members": True,
     "exclude-members": "model_config, model_post_init",
-    "show-inheritance": False,
 }
 
 

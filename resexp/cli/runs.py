@@ -108,11 +108,11 @@ def _badge(folder: Path, path: Path, checks: list[dict[str, Any]], as_json: bool
     from resexp.records.run import Run
     from resexp.report.badge import badge, digest_line, write_badge
 
-    digests, versions = run_digests(folder), Run(folder).manifest.versions.to_json()
+    digests, manifest = run_digests(folder), Run(folder).manifest
     failed = sum(not check["holds"] for check in checks)
     said = f"{len(checks) - failed} of {len(checks)} checks hold"
-    numbers = digest_line(digests, versions)
-    if write_badge(path, badge(not failed, digests["config"], f"{said}: {numbers.replace('`', '')}")):
+    numbers = digest_line(digests, manifest.versions.to_json())
+    if write_badge(path, badge(not failed, manifest.config_digest, f"{said}: {numbers.replace('`', '')}")):
         note(f"{path}: the badge that was there is replaced")
     line = f"![resexp verify: {said}]({path}) {numbers}"
     if not as_json:

@@ -9,26 +9,26 @@ from resexp.records.files import disk_errors, ensure, read_regular, write_atomic
 
 MARK = b"<!-- a badge of resexp verify -->"
 MAX_BADGE_BYTES = 10_000
-HOLDS, FAILS, LABEL = "#2e7d32", "#b3261e", "#444444"
+HOLDS, FAILS, NAMED = "#2e7d32", "#b3261e", "#444444"
 SHOWN_DIGITS = 12
-LETTER, MARGIN = 6.6, 8.0
+LETTER_WIDTH, BESIDE = 6.6, 8.0
 """Pixels at 11 px: a letter's mean width, and the space beside each text. textLength fits what differs."""
 
 
 def badge(holds: bool, config_digest: str, title: str) -> str:
     """Return the SVG: green and `verified`, or red and `not what it says`, with the config's digest."""
     left, right = "resexp", f"{'verified' if holds else 'not what it says'} {config_digest[:8]}"
-    widths = [LETTER * len(text) + 2 * MARGIN for text in (left, right)]
+    widths = [LETTER_WIDTH * len(text) + 2 * BESIDE for text in (left, right)]
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{sum(widths):.0f}" height="20" role="img">',
         MARK.decode(),
         f"<title>{escape(title)}</title>",
     ]
     at = 0.0
-    for text, width, colour in zip((left, right), widths, (LABEL, HOLDS if holds else FAILS), strict=True):
+    for text, width, colour in zip((left, right), widths, (NAMED, HOLDS if holds else FAILS), strict=True):
         parts += [
             f'<rect x="{at:.1f}" width="{width:.1f}" height="20" fill="{colour}"/>',
-            f'<text x="{at + MARGIN:.1f}" y="14" textLength="{width - 2 * MARGIN:.1f}" fill="#ffffff" '
+            f'<text x="{at + BESIDE:.1f}" y="14" textLength="{width - 2 * BESIDE:.1f}" fill="#ffffff" '
             f'font-family="Verdana, DejaVu Sans, sans-serif" font-size="11">{escape(text)}</text>',
         ]
         at += width

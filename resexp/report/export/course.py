@@ -1,7 +1,7 @@
 """The course of a run for an export: its settings, its summary, and every number of its record by step."""
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -146,8 +146,3 @@ def exported(folder: Path) -> list[Exported]:
         if is_locked(one.run.folder):
             raise InUseError(f"{one.run.folder}: still being written; export it when it has stopped")
     return runs
-
-
-def as_text(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return settings for whatever takes text alone."""
-    return {key: str(value) for key, value in settings.items()}

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from resexp.report.export.course import Exported, as_text
+from resexp.report.export.course import Exported
 
 _Part = TypeVar("_Part")
 MOST_METRICS, MOST_PARAMS = 1000, 100
@@ -27,7 +27,7 @@ def write_mlflow(runs: Sequence[Exported], folder: Path, *, project: str, final:
     for one in runs:
         began = _milliseconds(one)
         made = client.create_run(experiment, start_time=began, run_name=one.name).info.run_id
-        params = [Param(key, value) for key, value in as_text(one.settings).items()]
+        params = [Param(key, str(value)) for key, value in one.settings.items()]
         for some in _pieces(params, MOST_PARAMS):
             client.log_batch(made, params=some)
         client.log_batch(made, tags=[RunTag(key, value) for key, value in one.facts.items()])
