@@ -74,6 +74,10 @@ def compare(
     max_seeds: Annotated[
         int, typer.Option("--max-seeds", min=5, max=1000, help="With --until: the last look's seeds.")
     ] = 20,
+    shard: Annotated[
+        str | None,
+        typer.Option(help="K/N, e.g. 3/8: train this part of the runs and compare nothing, for job arrays."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs, the steps and the time they take; train none.")
     ] = False,
@@ -112,9 +116,13 @@ def compare(
 
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
+    Example: resexp compare plain residual --config he2015 --seeds 10 --shard 3/8
+
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
     """
     _check_place(executor, ray_address, gpus_per_run)
+    if shard and (until or best_of or dry_run or executor != "local"):
+        raise UsageError("--shard goes without --until, --best-of, --dry-run and --executor ray")
     from resexp.analysis.looks import schedule
     from resexp.experiments.plan import make_plan
 
@@ -137,6 +145,9 @@ def compare(
     plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
         _show_forecast(search.forecast(plan) if search else plan, json_)
+        return
+    if shard:
+        _train_shard(plan, shard, json_)
         return
     from resexp.records.lock import locked
     from resexp.records.preflight import admit_kind
@@ -163,6 +174,26 @@ def compare(
             else:
                 failed = run_plan(grown(num_seeds=counts[0]), executor=place(), **how)
     _show_comparison(plan.folder, json_)
+    if failed:
+        raise failed
+
+
+def _train_shard(plan: "Plan", text: str, as_json: bool) -> None:
+    from resexp.experiments.compare import run_plan
+    from resexp.experiments.executors.local import local
+    from resexp.experiments.shard import parse_shard
+    from resexp.report.progress import display
+    from resexp.signals import stop_on_signals
+
+    shard = parse_shard(text)
+    with stop_on_signals() as stop, display() as show:
+        command = ["resexp", *sys.argv[1:]]
+        failed = run_plan(plan, executor=local(), command=command, stop=stop, show=show, shard=shard)
+    if as_json:
+        print_json({"folder": str(plan.folder), "shard": str(shard)})
+    else:
+        whole = f"once all {shard.of} have, the same command without --shard compares"
+        print(f"{plan.folder}: shard {shard} has ended; {whole}")
     if failed:
         raise failed
 
