@@ -54,7 +54,7 @@ def test_every_kind_of_net_computes_what_its_own_modules_compute(model: dict[str
     for ours in (True, False):
         net = build(seed=1, num_classes=4, **({"depth": 8, "width": 8, "kind": "residual"} | model)).train()
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        x = torch.randn(6, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+        x = torch.randn(32, 3, 20, 20, generator=torch.Generator().manual_seed(0))
         if ours:
             found.append(scores(net, ByKernels(net, load(kernels_folder())), x))
         else:
