@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
+from shutil import which
 
 import pytest
 import torch
@@ -15,11 +16,13 @@ from resexp.kernels import Kernels, load
 from resexp.training.execution import kernels_folder
 
 HAS = torch.cpu.get_capabilities()
-TARGETS = [
+SETS = [
     "native",
     *(["haswell"] if HAS.get("avx2") else []),
     *(["x86-64"] if HAS.get("architecture") == "x86_64" else []),
 ]
+TARGETS = [f"{compiler} {target}" for compiler in ("g++", "clang++") if which(compiler) for target in SETS]
+NATIVE = TARGETS[0]
 SIZES = [  # channels in and out, height, width, batch, stride
     (8, 8, 5, 5, 130, 1),
     (8, 16, 33, 33, 3, 2),
@@ -42,8 +45,11 @@ def kernels(request: pytest.FixtureRequest) -> Kernels:
 
 
 @cache
-def built(target: str) -> Kernels:
-    return load(kernels_folder(), target)
+def built(compiler_and_target: str) -> Kernels:
+    compiler, target = compiler_and_target.split()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CXX", compiler)
+        return load.__wrapped__(kernels_folder(), target)
 
 
 @pytest.fixture(autouse=True)
@@ -113,11 +119,11 @@ def test_whatever_the_width_the_map_and_the_batch_the_error_is_within_four_times
         for seed in range(3):
             inputs = maps(width, width * stride, side, side, batch, seed)
             true = through(None, *(tensor.double() for tensor in inputs), stride=stride)
-            for who in (built("native"), None):
+            for who in (built(NATIVE), None):
                 for i, found in enumerate(through(who, *inputs, stride=stride)):
                     square[i, who] = square.get((i, who), 0) + error(found, true[i]) ** 2
         for i, name in enumerate(("y", "dx", "dw", "dbias")):
-            ours, torchs = (square[i, who] ** 0.5 for who in (built("native"), None))
+            ours, torchs = (square[i, who] ** 0.5 for who in (built(NATIVE), None))
             assert ours <= 4 * torchs, (width, side, batch, name)
 
 
@@ -205,7 +211,7 @@ print(bits())
 
 def bits() -> str:
     torch.set_num_threads(2)
-    tensors = through(built("native"), *maps(16, 16, 13, 13, 16), stride=1)
+    tensors = through(built(NATIVE), *maps(16, 16, 13, 13, 16), stride=1)
     return hashlib.sha256(b"".join(tensor.numpy().tobytes() for tensor in tensors)).hexdigest()
 
 
