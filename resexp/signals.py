@@ -4,6 +4,7 @@ import os
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -89,3 +90,25 @@ def stop_on_signals() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def stop_on_interrupt() -> Iterator[Stop]:
+    """As `stop_on_signals`, inside a program that is not ours, as a notebook: Ctrl-C alone, and where nobody
+    polls, and twice, it is a KeyboardInterrupt as ever. In a thread nothing is heeded.
+    """
+    stop = Stop()
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if stop.signal is not None or not stop.polled:
+            signal.default_int_handler(number, frame)
+        stop.signal = number
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGINT, receive)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -106,6 +106,7 @@ def predict(
     order: str = "post",
     convs_per_block: int = 2,
     width: int = 16,
+    block: str = "basic",
     shortcut: str = "pad",
     branch_scale: float = 1.0,
     shortcut_scale: float = 1.0,
@@ -116,6 +117,8 @@ def predict(
     Input channels are taken to have mean square 1, as normalised images have.
     """
     del learn_branch_scale
+    if block != "basic":
+        return _nothing(f"not derived for {block} blocks")
     if norm not in PREDICTED_NORMS:
         return _nothing(f"a {norm} norm averages over too few channels for the wide limit")
     rules = _Rules(

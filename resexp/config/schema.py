@@ -17,6 +17,7 @@ DataName = Literal["cifar10", "crayons", "folder", "auto"]
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
+BlockName = Literal["basic", "bottleneck", "squeeze_excite", "highway", "fixup"]
 Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
 Norm = Literal["batch", "none", "group", "layer"]
@@ -38,6 +39,7 @@ AS_EVER: dict[str, Any] = {
     "data.pad": "before",
     "data.test": "test",
     "data.test_split": 0.0,
+    "model.block": "basic",
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }
@@ -103,6 +105,28 @@ def valid_depths(convs_per_block: int, near: int) -> tuple[int, int]:
     return stride * num_blocks + 2, stride * (num_blocks + 1) + 2
 
 
+BLOCK_NEEDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "bottleneck": {"convs_per_block": (3,)},
+    "highway": {
+        "kind": ("residual",),
+        "branch_scale": (1.0,),
+        "shortcut_scale": (1.0,),
+        "learn_branch_scale": (False,),
+    },
+    "fixup": {
+        "kind": ("residual",),
+        "norm": ("none",),
+        "order": ("post",),
+        "init": ("he",),
+        "convs_per_block": (2, 3),
+        "branch_scale": (1.0,),
+        "shortcut_scale": (1.0,),
+        "learn_branch_scale": (False,),
+    },
+}
+"""What a block of this name takes of the other keys."""
+
+
 class ModelSection(Section):
     """The net. These keys are the keyword arguments of `resexp.models.resnet.build`."""
 
@@ -114,6 +138,9 @@ class ModelSection(Section):
     """channels of stage 1, divisible by 4; the stages have w, 2w, 4w"""
     convs_per_block: Literal[1, 2, 3] = 2
     """convolutions in a block; 3 is the article's block, 2 is He's"""
+    block: BlockName = "basic"
+    """basic (He 2015); bottleneck: 1x1, 3x3, 1x1, four times the width (He 2015); squeeze_excite (Hu 2018);
+    highway: gates (Srivastava 2015); fixup: no norm, a scaled beginning (Zhang 2019)"""
     order: Order = "post"
     """post: activation after the addition (He 2015); pre: full pre-activation (He 2016)"""
     shortcut: Shortcut = "pad"
@@ -130,6 +157,14 @@ class ModelSection(Section):
     """multiplies the shortcut (He 2016, eq. 8)"""
     learn_branch_scale: bool = False
     """branch_scale is a parameter; with branch_scale 0: SkipInit / ReZero"""
+
+    @model_validator(mode="after")
+    def _block_fits_the_net(self) -> Self:
+        for key, allowed in BLOCK_NEEDS.get(self.block, {}).items():
+            if (value := getattr(self, key)) not in allowed:
+                words = " or ".join(map(str, allowed))
+                raise broken_rule(f"block {self.block} goes with {key} {words}, not {value}", key, "block")
+        return self
 
     @model_validator(mode="after")
     def _depth_fits_the_block(self) -> Self:

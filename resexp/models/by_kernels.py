@@ -40,6 +40,8 @@ class ByKernels:
             return self._net.head(self._kernels.pool(x).float())
 
     def _block(self, block: Block, x: Tensor) -> Tensor:
+        if not block.only_layers:
+            return block(x)
         r = x
         if block.order == "pre":
             for conv, norm in block.layers():

@@ -107,7 +107,7 @@ def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
         document = ComparisonDocument.read(read_json(path))
     except ValueError as error:
         raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again") from error
-    return [_entry(folder, row) for row in document.runs], document.verdicts
+    return [entry_of(folder, row) for row in document.runs], document.verdicts
 
 
 def read_curves(entry: Entry) -> Curves | str:
@@ -135,7 +135,8 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _entry(folder: Path, row: RunRow) -> Entry:
+def entry_of(folder: Path, row: RunRow) -> Entry:
+    """Return a run of the comparison in this folder."""
     run = Run(folder / row.folder)
     try:
         manifest, config, speed = run.manifest, run.config, run.images_per_second

@@ -76,9 +76,7 @@ def write_report(folder: Path) -> list[str]:
     Return a line for everything that could not be read, as the page has it. Raises RunFolderError where there
     is no comparison.
     """
-    entries, verdicts = read_comparison(folder)
-    table = final_table(entries, verdicts)
-    page = comparison_page(entries, verdicts, table, command=_command(folder))
+    page, table = read_page(folder)
     contents = {
         "report.html": page.html,
         "table.csv": to_csv(table),
@@ -89,6 +87,13 @@ def write_report(folder: Path) -> list[str]:
         write_atomic(folder / name, content.encode())
     write_pictures(folder, page.pictures)
     return page.unread
+
+
+def read_page(folder: Path) -> tuple[ComparisonPage, FinalTable]:
+    """Return the page and the table of the comparison in a folder. Raises as `write_report`."""
+    entries, verdicts = read_comparison(folder)
+    table = final_table(entries, verdicts)
+    return comparison_page(entries, verdicts, table, command=_command(folder)), table
 
 
 def comparison_page(

@@ -1,5 +1,6 @@
 """Progress of runs: a bar each on a terminal, elsewhere a plain line every few seconds. Always on stderr."""
 
+import importlib.util
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -180,7 +181,7 @@ def figures(snapshot: Snapshot) -> str:
 def display() -> Iterator[Dashboard]:
     """Yield the display that suits where stderr goes."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if not (console.is_terminal or _in_notebook(console)):
         yield PlainLines(console)
         return
     columns = (
@@ -193,6 +194,11 @@ def display() -> Iterator[Dashboard]:
     view = LiveView()
     with LiveProgress(*columns, console=console, view=view) as progress:
         yield Bars(progress, view)
+
+
+def _in_notebook(console: Console) -> bool:
+    """Whether this is a notebook that can move what it shows."""
+    return console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
 
 
 class Relay:

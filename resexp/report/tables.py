@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -19,6 +20,9 @@ from resexp.records.schema import RatioRow, RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
 from resexp.report.text_table import TextTable
+
+POSSIBLE = {"final_loss": (0.0, math.inf), "test_accuracy": (0.0, 1.0)}
+"""What the quantities can be; an interval from two seeds would reach beyond it."""
 
 
 class Column(NamedTuple):
@@ -163,7 +167,12 @@ def _scores(group: Sequence[Entry], judged: VerdictRow) -> dict[str, Any]:
 def _mean(key: str, rows: Sequence[RunRow]) -> dict[str, float | None]:
     estimate = mean_estimate([value for row in rows if (value := getattr(row, key)) is not None])
     low, high = estimate.interval or (None, None)
-    return {key: estimate.mean, f"{key}_low": low, f"{key}_high": high}
+    least, most = POSSIBLE[key]
+    return {
+        key: estimate.mean,
+        f"{key}_low": None if low is None else max(low, least),
+        f"{key}_high": None if high is None else min(high, most),
+    }
 
 
 def _range(key: str, rows: Sequence[RunRow]) -> dict[str, float | None]:
@@ -207,6 +216,8 @@ def _with_interval(key: str, text: Callable[[float], str]) -> Callable[[Row], st
 
 
 def _gradients(row: Row) -> str:
+    if row["gradient_last"] == 0:
+        return "0 / 0"  # nothing came from the head, as where it begins at zero: no underflow
     return f"{or_nothing(scientific, row['gradient_first'])} / {or_nothing(scientific, row['gradient_last'])}"
 
 

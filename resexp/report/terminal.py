@@ -24,7 +24,7 @@ NUM_SHOWN = 4
 COUNTS = ("runs", "there_already", "steps", "seconds")
 ALWAYS = ("depth", "kind")
 IF_VARIED = (
-    "norm", "init", "activation", "order", "width", "convs_per_block", "shortcut", "branch_scale",
+    "norm", "init", "activation", "order", "width", "convs_per_block", "block", "shortcut", "branch_scale",
     "shortcut_scale", "learn_branch_scale",
 )  # fmt: skip
 """A column each where the nets differ, else words under the table."""
@@ -59,6 +59,14 @@ def show(table: TextTable | Table, *sentences: str) -> None:
         Console(highlight=False, width=max(needed, console.width)).print(_Shown(fitted), crop=False)
     for sentence in sentences:
         console.print(without_commands(sentence), markup=False, soft_wrap=not console.is_terminal)
+
+
+def as_text(table: TextTable) -> str:
+    """Return the table in whole lines."""
+    console = Console(highlight=False, width=WIDEST, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(_Shown(table.fitted(None)), crop=False)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
 
 def claims_table(documents: Sequence[Mapping[str, Any]]) -> Table:
@@ -117,21 +125,22 @@ def gradients_table(document: Row) -> Table:
 
     The last column is the depth at which 1e-3 or 1e3 is passed. 80 columns suffice for three axes.
     """
+    text = gradients_text(document)
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for name in text.names:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in FIXED)
+    for line in text.texts:
+        table.add_row(*map(escape, line))
+    return table
+
+
+def gradients_text(document: Row) -> TextTable:
+    """Return the texts of that table."""
     rows = GradientsDocument.read(document).rows
     keys = [*ALWAYS, *(key for key in IF_VARIED if _varied(key, rows))]
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    for name in [
-        *(key.replace("_", " ") for key in keys),
-        "T",
-        "factor a layer",
-        "theory",
-        "word",
-        "1e±3",
-    ]:
-        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=name in FIXED)
-    for row in rows:
-        table.add_row(*(escape(str(row.setting(key))) for key in keys), *_texts(row))
-    return table
+    names = [*(key.replace("_", " ") for key in keys), "T", "factor a layer", "theory", "word", "1e±3"]
+    texts = [[*(str(row.setting(key)) for key in keys), *_texts(row)] for row in rows]
+    return TextTable(names, texts, NUMBERS)
 
 
 def _varied(key: str, rows: Sequence[GradientRow]) -> bool:

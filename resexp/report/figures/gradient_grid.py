@@ -28,6 +28,7 @@ SHOWN_IF_VARIED = (
     "order",
     "width",
     "convs_per_block",
+    "block",
     "shortcut",
     "branch_scale",
     "shortcut_scale",

@@ -1,0 +1,1 @@
+"""What Python calls: the functions of the command line, and results that notebooks show."""

@@ -1,0 +1,30 @@
+"""A result: what notebooks and scripts get. It shows itself as the program's own pages do."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from resexp.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas
+
+FRAME_HEIGHT = 720
+"""Pixels of a page in a notebook; it scrolls."""
+
+
+def data_frame(rows: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":
+    """Return the rows as a pandas table. Raises UsageError where pandas is not installed."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError(
+            "to_pandas needs pandas, which is not installed: pip install 'resexp[notebook]'"
+        ) from error
+    return pandas.DataFrame([dict(row) for row in rows])
+
+
+def framed(page: str, height: int = FRAME_HEIGHT) -> str:
+    """Return a whole page as HTML that stands inside another, its style and script kept apart."""
+    style = f"width: 100%; height: {height}px; border: 0"
+    return f'<iframe srcdoc="{escape(page)}" style="{style}"></iframe>'
