@@ -48,6 +48,7 @@ class Library:
         self._c = ctypes.CDLL(str(path))
         self._c.conv3x3_scratch.restype = c_size_t
         for name, of in (
+            ("conv3x3_pays", _Conv),
             ("conv3x3_scratch", _Conv),
             ("conv3x3_forward", _Conv),
             ("conv3x3_backward", _Conv),
@@ -56,6 +57,10 @@ class Library:
             ("norm_act_backward", _Norm),
         ):
             getattr(self._c, name).argtypes = [POINTER(of)]
+
+    def pays(self, x: Tensor, w: Tensor, stride: int) -> bool:
+        """Whether the convolution is large enough to be cut into tiles."""
+        return bool(self._c.conv3x3_pays(byref(self._describe(x, w, stride))))
 
     def conv(self, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         """Return the convolution of x [N, C, H, W] with w [K, C, 3, 3], padding 1."""

@@ -97,8 +97,11 @@ class Kernels:
     def conv3x3(self, x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
         """Return F.conv2d(x, w, bias, stride, padding=1); w [K, C, 3, 3], K a multiple of 8, stride 1 or 2.
 
-        What is not finite in x reaches its whole tile of 4 x 4 outputs, and as NaN.
+        What is not finite in x reaches its whole tile of 4 x 4 outputs, and as NaN. A single image, fewer
+        than 128 tiles, and 8 channels of 4 x 4 pixels are torch's: of so few products it rounds less.
         """
+        if not self._library.pays(x, w, stride):
+            return F.conv2d(x, w, bias, stride, padding=1)
         return _Conv3x3.apply(self._library, x, w, bias, stride)  # pyright: ignore[reportReturnType]
 
     def norm_act(

@@ -53,10 +53,9 @@ template <class T> static void pack(const Conv &c, float *U, bool transposed) {
     for (int k = share.first; k < share.last; k++)
         each_vector(c.in, [&](auto lanes, int i) INLINE_LAMBDA {
             using L = decltype(lanes);
-            using V = typename L::V;
-            V half[N][3], w[3], u[N];
+            typename L::D half[N][3], w[3], u[N];
             for (int s = 0; s < 3; s++) {
-                for (int r = 0; r < 3; r++) w[r] = load<L>(c.w + ((size_t)k * 9 + r * 3 + s) * c.in + i);
+                for (int r = 0; r < 3; r++) load_double<L>(c.w + ((size_t)k * 9 + r * 3 + s) * c.in + i, w[r]);
                 T::g(w, u);
                 for (int a = 0; a < N; a++) half[a][s] = u[a];
             }
@@ -66,7 +65,7 @@ template <class T> static void pack(const Conv &c, float *U, bool transposed) {
                     float *place = U + (size_t)(a * N + b) * c.in * c.out;
                     for (int l = 0; l < L::SIZE; l++) {
                         const size_t at = transposed ? packed(c.out, c.in, k, i + l) : packed(c.in, c.out, i + l, k);
-                        place[at] = u[b][l];
+                        place[at] = (float)u[b][l];
                     }
                 }
             }
@@ -240,19 +239,22 @@ template <class T> static void filter_gradient(const Conv &c, const Plan<T> &p, 
     for (int k = share.first; k < share.last; k++)
         each_vector(c.in, [&](auto lanes, int q) INLINE_LAMBDA {
             using L = decltype(lanes);
-            typename L::V half[3][N], s[N], w[3];
+            typename L::D half[3][N], s[N], w[3], other;
             for (int b = 0; b < N; b++) {
                 for (int a = 0; a < N; a++) {
                     const float *at = S + ((size_t)(a * N + b) * c.out + k) * c.in + q;
-                    s[a] = load<L>(at);
-                    for (int thread = 1; thread < omp_get_num_threads(); thread++) s[a] += load<L>(at + thread * p.sums);
+                    load_double<L>(at, s[a]);
+                    for (int thread = 1; thread < omp_get_num_threads(); thread++) {
+                        load_double<L>(at + thread * p.sums, other);
+                        s[a] += other;
+                    }
                 }
                 T::gt(s, w);
                 for (int r = 0; r < 3; r++) half[r][b] = w[r];
             }
             for (int r = 0; r < 3; r++) {
                 T::gt(half[r], w);
-                for (int t = 0; t < 3; t++) store(c.dw + ((size_t)k * 9 + r * 3 + t) * c.in + q, w[t]);
+                for (int t = 0; t < 3; t++) store_double<L>(c.dw + ((size_t)k * 9 + r * 3 + t) * c.in + q, w[t]);
             }
         });
 }
@@ -327,7 +329,17 @@ template <class T> static void backward(const Conv &c) {
     }
 }
 
+// Whether a pass by tiles is worth it, and errs by no more than four times what a plain convolution does. A single image
+// is one thread's; transforming the filter takes as long as some 30 tiles; and the shorter a sum, the less a plain
+// convolution rounds, least with 8 channels of 4 x 4 pixels.
+template <class T> static bool pays(const Conv &c) {
+    const Plan<T> p(c);
+    const bool shortest = (c.in == 8 || c.out == 8) && p.rows == 1 && p.columns == 1;
+    return c.n > 1 && (long)c.n * p.rows * p.columns >= 128 && !shortest;
+}
+
 extern "C" {
+int conv3x3_pays(const Conv *c) { return c->stride == 1 ? pays<Stride1>(*c) : pays<Stride2>(*c); }
 // Floats of scratch that a pass over `c` needs: forward, or backward where c.dw is set.
 size_t conv3x3_scratch(const Conv *c) { return c->stride == 1 ? Plan<Stride1>(*c).floats(*c) : Plan<Stride2>(*c).floats(*c); }
 void conv3x3_forward(const Conv *c) { c->stride == 1 ? forward<Stride1>(*c) : forward<Stride2>(*c); }
