@@ -50,10 +50,17 @@ def size(value: float) -> str:
     """Return a size as it is set in print: 0.33, 35, 8.2 × 10⁻²³; an exact zero is an underflow."""
     if value == 0:
         return "underflow"
+    if not math.isfinite(value):
+        return not_finite(value)
     if 0.01 <= abs(value) < 1000:
         return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def not_finite(value: float) -> str:
+    """Return what is beyond a float, as a mean of losses on their way out, or no number at all."""
+    return NOTHING if math.isnan(value) else "∞" if value > 0 else "-∞"
 
 
 def first_upper(text: str) -> str:
@@ -70,6 +77,8 @@ def scientific(value: float) -> str:
     """Return a size with two digits; an exact zero is an underflow."""
     if value == 0:
         return "underflow"
+    if not math.isfinite(value):
+        return not_finite(value)
     if 0.01 <= abs(value) < 100:
         return f"{value:.2g}"
     mantissa, exponent = f"{value:.1e}".split("e")
