@@ -5,7 +5,7 @@ BIN := .venv/bin
 # Threads that wait sleep, as in the command itself: busy cores then cost little.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test check setup gpu gpu-wheels torture clean
+.PHONY: demo test check docs setup gpu gpu-wheels torture clean
 
 demo: .venv/.installed
 	$(BIN)/resexp compare plain residual
@@ -32,6 +32,10 @@ gpu-wheels: setup
 # On that machine; without one, `bash benchmarks/gpu_visit.sh OUT` is all it is.
 gpu:
 	RESEXP_COMMIT=$$(git rev-parse --short HEAD) bash benchmarks/gpu_visit.sh benchmarks/results
+
+# The documentation as a site, warnings as errors: build/docs/index.html.
+docs: setup
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet -d build/doctrees docs build/docs
 
 torture: setup
 	$(BIN)/python tests/torture.py

@@ -15,6 +15,7 @@ from resexp.cli.compare import compare, report
 from resexp.cli.configs import configs, validate
 from resexp.cli.data import fetch, verify_data
 from resexp.cli.doctor import doctor
+from resexp.cli.export import export
 from resexp.cli.gradients import gradients
 from resexp.cli.output import never_fail_for_a_letter, note
 from resexp.cli.runs import board, runs, verify_run
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings=HELP,
 )
-for command in (train, compare, gradients, doctor, claims, board, report, runs, validate, configs):
+for command in (train, compare, gradients, doctor, claims, board, report, export, runs, validate, configs):
     app.command()(command)
 app.command("verify")(verify_run)
 

@@ -69,11 +69,16 @@ def show_runs(found: list[Any], as_json: bool) -> None:
 
 def verify_run(
     folder: Annotated[Path, typer.Argument(help="A run's folder.", autocompletion=run_folders)],
+    badge: Annotated[
+        Path | None, typer.Option(help="Write a badge (SVG) here, and a line for a README to stdout.")
+    ] = None,
     json_: JsonOption = False,
 ) -> None:
     """Check a run: every digest again, and the steps between its last two checkpoints trained again.
 
     Example: resexp verify runs/residual56
+
+    Example: resexp verify runs/residual56 --badge residual56.svg
     """
     from resexp.records.lock import is_locked
     from resexp.records.run import Run
@@ -90,10 +95,29 @@ def verify_run(
         if not json_:
             line = f"{'holds' if check.holds else 'FAILS'}  {check.what}: {check.seen}"
             print(without_commands(line), flush=True)
+    told = _badge(folder, badge, checks, json_) if badge else {}
     if json_:
-        print_json({"folder": str(folder), "checks": checks})
+        print_json({"folder": str(folder), "checks": checks, **told})
     if broken := [check["what"] for check in checks if not check["holds"]]:
         raise RunFolderError(f"{folder}: not what it says: {', '.join(broken)}")
+
+
+def _badge(folder: Path, path: Path, checks: list[dict[str, Any]], as_json: bool) -> dict[str, Any]:
+    """Write the badge of what was found, and return its digests and the line for a README, printed or not."""
+    from resexp.experiments.verify import run_digests
+    from resexp.records.run import Run
+    from resexp.report.badge import badge, digest_line, write_badge
+
+    digests, manifest = run_digests(folder), Run(folder).manifest
+    failed = sum(not check["holds"] for check in checks)
+    said = f"{len(checks) - failed} of {len(checks)} checks hold"
+    numbers = digest_line(digests, manifest.versions.to_json())
+    if write_badge(path, badge(not failed, manifest.config_digest, f"{said}: {numbers.replace('`', '')}")):
+        note(f"{path}: the badge that was there is replaced")
+    line = f"![resexp verify: {said}]({path}) {numbers}"
+    if not as_json:
+        print(without_commands(line))
+    return {"badge": str(path), "digests": digests, "line": line}
 
 
 def board(

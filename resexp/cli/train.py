@@ -46,12 +46,18 @@ def train(
             "batch. Default: as the run began, else 1.",
         ),
     ] = None,
+    trace: Annotated[
+        int,
+        typer.Option("--trace", min=0, max=50, help="First trace so many steps, for Perfetto: trace.json."),
+    ] = 0,
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
     """Train one net.
 
     Example: resexp train --config residual56 --set optim.steps=500
+
+    Example: resexp train --config residual20 --trace 10
 
     On 4 GPUs: resexp train --config residual56 --devices 4. On several machines, on each of them: torchrun
     --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:29400 -m resexp train --config ...
@@ -90,16 +96,18 @@ def train(
     with locked(folder):
         admission = admit(folder, made, resume=resume is not None, extend=resume == "auto")
         num = admit_devices(folder, devices, here.size)
+        if trace and num > 1:
+            raise UsageError("--trace traces one process: leave --devices out")
         launching = admission != "finished" and num > here.size
         if admission == "finished":
-            note(f"{folder}: {Run(folder).status} already; nothing to do")
+            note(f"{folder}: {Run(folder).status} already; nothing to do{', or to trace' * bool(trace)}")
         elif launching:
             _check(folder, made, num)
         else:
             if admission == "extend":
                 made = _extended(folder, made.optim.steps)
             try:
-                _train(folder, made, made.data if admission == "new" else Run(folder).data_section)
+                _train(folder, made, made.data if admission == "new" else Run(folder).data_section, trace)
             except Diverged:
                 show_runs([Run(folder)], json_)
                 raise
@@ -129,7 +137,7 @@ def _extended(folder: Path, steps: int) -> "Config":
     return extend(folder, steps)
 
 
-def _train(folder: Path, config: "Config", data: "DataSection") -> None:
+def _train(folder: Path, config: "Config", data: "DataSection", trace: int) -> None:
     from resexp.data.splits import load
     from resexp.report.progress import Fraction, display
     from resexp.signals import stop_on_signals
@@ -151,4 +159,5 @@ def _train(folder: Path, config: "Config", data: "DataSection") -> None:
             stop=stop,
             report=lambda p: show.update(config.name, p),
             say=show.say,
+            trace=trace,
         )

@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from resexp._version import __version__
@@ -18,8 +18,10 @@ from resexp.experiments.consistency import as_begun, require_alike
 from resexp.experiments.executors import Executor, Failure
 from resexp.experiments.first_look import cells_of, first_looks, places_of
 from resexp.experiments.plan import Job, Plan
+from resexp.experiments.shard import Shard
 from resexp.records.files import write_json
-from resexp.records.preflight import admit
+from resexp.records.lock import locked
+from resexp.records.preflight import admit, admit_kind
 from resexp.records.run import Run, read_folder_manifest
 from resexp.records.schema import FolderManifest, LookRow
 from resexp.report.comparison_page import write_report
@@ -29,6 +31,9 @@ from resexp.training.execution import Execution
 from resexp.training.lr_schedule import falls_short
 from resexp.training.optimizers import require_optimizer
 from resexp.training.resume import versions
+
+SHARD_PATIENCE = 60.0
+"""Seconds for which a shard waits for others that are writing the manifest."""
 
 
 class FailedRunsError(ResexpError):
@@ -77,29 +82,21 @@ def run_plan(
     stop: Stop,
     show: Dashboard,
     planned_looks: int | None = None,
+    shard: Shard | None = None,
 ) -> FailedRunsError | None:
     """Train what is not trained yet, compare, and write comparison.json and the report.
 
     The caller holds the folder's lock. planned_looks: at how many numbers of seeds it is judged, if that was
-    decided before the first.
+    decided before the first. With a shard only its runs are trained and nothing is compared; its caller does
+    not hold the lock, so that shards train at the same time.
 
     A finished run elsewhere under the runs folder that is the same (digest, data, versions, device type,
     precision, kernels, threads) takes its job's place. Runs that fail are left out of the comparison as far
     as they have no record, and returned; raises FailedRunsError where nothing is left to compare,
     Interrupted or Terminated when `stop` is set.
     """
-    names = _names(plan)
-    _require_no_less(plan.folder, names)
-    before = _manifest_of(plan.folder)
-    manifest = FolderManifest(
-        kind="comparison",
-        command=shlex.join(command),
-        versions={"resexp": __version__},
-        runs=names,
-        planned_looks=planned_looks if before is None else before.planned_looks,
-        looks=[] if before is None else before.looks,
-    )
-    write_json(plan.folder / "manifest.json", manifest.to_json())
+    with locked(plan.folder, patience=SHARD_PATIENCE) if shard else nullcontext():
+        manifest = _begun(plan, command, planned_looks)
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
         with executor as where:
@@ -112,7 +109,8 @@ def run_plan(
             runs += [(job.arm, taken.get(job.folder) or Run(job.folder)) for job in jobs]
             # Twins after each other: they are looked at side by side while they train.
             in_turn = [job for members in cells_of(jobs).values() for job in members]
-            open_jobs = [job for job in in_turn if job.folder not in taken and not _ended(job)]
+            own = in_turn if shard is None else shard.jobs(in_turn)
+            open_jobs = [job for job in own if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
                 for optim in dict.fromkeys(job.config.optim for job in open_jobs):
@@ -134,12 +132,34 @@ def run_plan(
             "the same command goes on"
         )
     failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None
-    summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
+    if shard:
+        return failed
+    summaries = list(_summaries(plan, runs, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
     write_json(plan.folder / "comparison.json", _judged(plan.folder, manifest, summaries).to_json())
     write_report(plan.folder)
     return failed
+
+
+def _begun(plan: Plan, command: Sequence[str], planned_looks: int | None) -> FolderManifest:
+    """Write and return the comparison's manifest: all its runs, and the looks that were made."""
+    admit_kind(plan.folder, "comparison")
+    names = _names(plan)
+    _require_no_less(plan.folder, names)
+    before = _manifest_of(plan.folder)
+    manifest = FolderManifest(
+        kind="comparison",
+        command=shlex.join(command),
+        versions={"resexp": __version__},
+        runs=names,
+        planned_looks=planned_looks if before is None else before.planned_looks,
+        looks=[] if before is None else before.looks,
+    )
+    if plan.best_of:
+        manifest = manifest.model_copy(update={"best_of": plan.best_of})
+    write_json(plan.folder / "manifest.json", manifest.to_json())
+    return manifest
 
 
 def _manifest_of(folder: Path) -> FolderManifest | None:
@@ -169,12 +189,13 @@ def _judged(folder: Path, manifest: FolderManifest, summaries: Sequence[RunSumma
 
 
 def _summaries(
-    runs: Sequence[tuple[str, Run]], folder: Path, *, failed: Sequence[Path]
+    plan: Plan, runs: Sequence[tuple[str, Run]], *, failed: Sequence[Path]
 ) -> Iterator[RunSummary]:
     """What the records say, read anew; a run that failed may have none."""
+    searched = plan.best_of.key if plan.best_of else None
     for arm, run in runs:
         try:
-            yield summary_of(Run(run.folder), arm=arm, beside=folder)
+            yield summary_of(Run(run.folder), arm=arm, beside=plan.folder, without=searched)
         except RunFolderError:
             if run.folder not in failed:
                 raise

@@ -59,6 +59,27 @@ def verify(folder: Path, load: Callable[[], Splits]) -> Iterator[Check]:
         yield replay(config, folder, splits, states[-2] if len(states) > 1 else None, states[-1])
 
 
+def run_digests(folder: Path) -> dict[str, str]:
+    """Return SHA-256 of what a run is and came to, 64 hex digits each.
+
+    record: of the digests of losses.bin, metrics.jsonl and profile.jsonl, in this order. weights: of the
+    tensors in its newest checkpoint; left out where there is none.
+    """
+    run = Run(folder)
+    files = [folder / name for name in (LOSSES, "metrics.jsonl", "profile.jsonl")]
+    parts = [sha256_of_first(path, path.stat().st_size) for path in files if path.exists()]
+    found = {
+        "config": run.manifest.config_digest,
+        "images": run.manifest.data.fingerprint,
+        "record": hashlib.sha256("\n".join(parts).encode()).hexdigest(),
+    }
+    state, _ = checkpoint.newest(folder / "checkpoints")
+    if state is not None:
+        lines = [f"{name} {digest}" for name, digest in sorted(tensor_digests(state).items())]
+        found["weights"] = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return found
+
+
 def replay(config: Config, folder: Path, splits: Splits, start: State | None, goal: State) -> Check:
     """Train from one checkpoint (None: from nothing) to the next and compare all tensors and losses."""
     engine = Engine(config, splits.train, execution_of(config, folder, None))

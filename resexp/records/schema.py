@@ -140,6 +140,27 @@ class LookRow(Record):
     ended: int
 
 
+class ChoiceRow(Record):
+    """The value at which an arm is compared.
+
+    losses: validation losses by value, one a search seed, None where it diverged.
+    """
+
+    arm: str
+    cell: dict[str, Any]
+    value: str
+    losses: dict[str, list[float | None]]
+
+
+class BestOfRow(Record):
+    """A search before a comparison: the key, its seeds, how many images were held back to choose by."""
+
+    key: str
+    seeds: list[int]
+    validation: int
+    choices: list[ChoiceRow]
+
+
 class FolderManifest(Record):
     """manifest.json of what is no run: a comparison, a table of gradients, a claim."""
 
@@ -152,6 +173,7 @@ class FolderManifest(Record):
     """of a comparison: the names of its runs' folders"""
     planned_looks: int | None = None
     looks: list[LookRow] = []
+    best_of: BestOfRow | None = None
 
 
 class StepRow(Record):

@@ -89,7 +89,7 @@ class Engine:
         self._ema = EMA(self.net, config.optim.ema) if config.optim.ema else None
         self._flushed = DenormalsFlushed(execution.threads)
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
-        self._apart(group.settle_buckets, self._forward, self.net, shape)
+        self.apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
 
     def _stepper(self, seed: int) -> Stepper:
@@ -124,7 +124,7 @@ class Engine:
             return partial(render, self.train)
         return partial(_rendered, self._kernels, self.train, self.execution.device)
 
-    def _apart(self, work: Callable[..., Any], *args: Any) -> Any:
+    def apart(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do work of the CPU where denormals are flushed; a GPU has no need to."""
         return self._flushed(work, *args) if self.execution.device == "cpu" else work(*args)
 
@@ -152,7 +152,7 @@ class Engine:
         Raises CaptureError for a step that cannot be recorded.
         """
         if isinstance(self._make_steps, GraphSteps):
-            self._apart(self._make_steps.record)
+            self.apart(self._make_steps.record)
 
     def advance(self, num_steps: int, should_stop: Callable[[], bool] = lambda: False) -> Readings:
         """Make up to `num_steps` updates, at least one, and return their readings.
@@ -160,7 +160,7 @@ class Engine:
         `should_stop` is asked between steps.
         """
         self.net.train()
-        readings: Readings = self._apart(self._make_steps, self.step, num_steps, should_stop)
+        readings: Readings = self.apart(self._make_steps, self.step, num_steps, should_stop)
         self.step += len(readings.loss)
         return self._group.mean(readings)
 
@@ -170,7 +170,7 @@ class Engine:
         Running statistics are in use. `dataset` lies on the run's device already.
         """
         net = (self._ema.net if self._ema else self.net).eval()
-        return self._apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
+        return self.apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
 
     def copy_of_net(self) -> Network:
         """Return an eager copy in training mode, for probes to do with as they like."""

@@ -29,6 +29,7 @@ from resexp.training.execution import Execution
 from resexp.training.metrics import MetricsLogger
 from resexp.training.resume import begin, execution_of, take_back
 from resexp.training.step import Readings
+from resexp.training.trace import trace_steps
 from resexp.training.worker import TrainingTask
 
 PROBE_IMAGES = 128
@@ -116,17 +117,19 @@ def run(
     stop: Stop | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
+    trace: int = 0,
 ) -> RunResult:
     """Train in `folder`, whose lock the caller holds, from its newest checkpoint on, and return result.json.
 
     `execution` (default: resolved from this run alone) counts for a run that starts; one that goes on obeys
-    its manifest. Raises Diverged (exit 5) after the result is written; Interrupted or Terminated after a
-    checkpoint, when `stop` is set; RunFolderError (exit 4) when the data or the record is not what the run
-    began with; ResourceError (exit 6) when memory runs out.
+    its manifest. `trace`: steps that are traced first, and recorded nowhere else. Raises Diverged (exit 5)
+    after the result is written; Interrupted or Terminated after a checkpoint, when `stop` is set;
+    RunFolderError (exit 4) when the data or the record is not what the run began with; ResourceError (exit 6)
+    when memory runs out.
     """
     had_begun = (folder / "manifest.json").exists()
     try:
-        return _run(config, folder, splits, execution, group, stop or Stop(), report, say)
+        return _run(config, folder, splits, execution, group, stop or Stop(), report, say, trace)
     except (Diverged, Interrupted, Terminated):
         raise
     except Exception as error:
@@ -148,6 +151,7 @@ def _run(
     stop: Stop,
     report: Callable[[Progress], None],
     say: Callable[[str], None],
+    trace: int,
 ) -> RunResult:
     epoch_steps(len(splits.train.labels), config.optim.batch_size)  # raises before anything is begun
     alone = execution is None and not (folder / "manifest.json").exists()
@@ -163,6 +167,8 @@ def _run(
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
+    if trace:
+        say(trace_steps(engine, folder, trace))
     group.broadcast(engine.state())
     with (
         group.end_workers(),

@@ -24,6 +24,7 @@ from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution, gpu_fault, kernels_for, resolve, spread, usable_cores
+from resexp.training.trace import TRACE
 
 
 def execution_of(config: Config, folder: Path, planned: Execution | None, here: Rank = ONE_RANK) -> Execution:
@@ -119,7 +120,7 @@ def take_back(folder: Path) -> None:
             return
         for path in [*folder.glob("*.jsonl"), *folder.glob("events.out.tfevents.*")]:
             path.unlink()
-        for name in (LOSSES, "config.yaml", "manifest.json"):
+        for name in (LOSSES, TRACE, "config.yaml", "manifest.json"):
             (folder / name).unlink(missing_ok=True)
 
 
