@@ -73,6 +73,8 @@ def _allowed(field: Mapping[str, Any], schema: Mapping[str, Any]) -> str:
         return " or ".join(_allowed(one, schema) for one in field["anyOf"])
     if field.get("type") == "array":
         return f"a list: {_allowed(field.get('items', {}), schema)}"
+    if "format" in field:
+        return f"`{field['format']}`"
     bounds = ", ".join(f"{sign} {field[key]}" for key, sign in BOUNDS.items() if key in field)
     named = {"integer": "whole number", "number": "number", "boolean": "`true`, `false`", "string": "text"}
     return f"{named.get(field.get('type', ''), field.get('type', ''))} {bounds}".strip()
