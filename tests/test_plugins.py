@@ -194,6 +194,17 @@ def test_a_run_with_one_of_each_is_verified(compared: Path) -> None:
     assert all(check.holds for check in checks), checks
 
 
+def test_to_look_at_what_was_recorded_runs_no_code_of_its_config(compared: Path, tmp_path: Path) -> None:
+    shutil.copytree(compared, tmp_path / "runs" / "it")
+    (tmp_path / PACKAGE).mkdir()
+    (tmp_path / PACKAGE / "__init__.py").write_text("open('ran', 'w')")
+    for command in (("report", "runs/it"), ("runs", "--runs-dir", "runs/it")):
+        ended = resexp(*command, folder=tmp_path)
+        assert ended.code == 0, ended.stderr
+    assert not (tmp_path / "ran").exists()
+    assert "activation mylab.activations:Squareplus" in (tmp_path / "runs/it/report.html").read_text()
+
+
 def test_a_changed_source_is_another_run_and_the_old_one_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "act.py"
     shutil.copy("twins.py", file)
@@ -207,6 +218,9 @@ def test_a_changed_source_is_another_run_and_the_old_one_is_refused(tmp_path: Pa
     with pytest.raises(RunFolderError, match=r"source of model.activation .*act.py:Silu has changed") as told:
         admit(tmp_path / "it", small, resume=True)
     assert len(told.value.lines) == 1
+    longer = small.model_copy(update={"optim": small.optim.model_copy(update={"steps": 4})})
+    with pytest.raises(RunFolderError, match=r"source of model\.activation"):
+        admit(tmp_path / "it", longer, resume=True, extend=True)
     shutil.copy("twins.py", file)
     assert small.digest() == before
     assert admit(tmp_path / "it", small, resume=True) == "finished"

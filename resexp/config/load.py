@@ -21,9 +21,16 @@ MAX_LINES = 20
 FOLDER = Path(__file__).parents[1] / "configs"
 
 
-def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | str | None,
+    sets: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    *,
+    recorded: bool = False,
+) -> Config:
     """Return the config of a file (or a shipped name), changed by `a.b=c` texts, over a tree of defaults.
 
+    recorded: it is only looked at, so no code that it names is run, be it here or not.
     Raises UsageError with a line for everything that is wrong, in the file and on the command line.
     """
     tree, problems = from_plain({}), ()
@@ -35,9 +42,10 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
     tree = overlay(_beneath(base or {}, tree), tree)
     try:
         config = Config.model_validate_json(json.dumps(plain(tree)), strict=True)
-        problems += tuple(_not_to_be_had(config, tree))
+        if not recorded:
+            problems += tuple(_not_to_be_had(config, tree))
         if not problems:
-            return _from_everywhere(config)
+            return config if recorded else _from_everywhere(config)
     except ValidationError as error:
         known = {problem.location for problem in problems}
         found = _all_complaints(error, tree)

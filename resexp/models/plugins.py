@@ -32,11 +32,11 @@ def own_activation(text: str) -> nn.Module:
 
     # What it draws for parameters of its own is the same in every place, whatever was drawn before.
     with _ALONE, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         if ("activation", make) not in _tried:
             _try_activation(made(), what)
             _tried.add(("activation", make))
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)
         return made()
 
 
