@@ -10,6 +10,7 @@ from resexp.records.files import disk_errors
 from resexp.records.run import Run, read_folder_manifest
 from resexp.records.together import complete
 
+OTHER_NAME = "choose another --name"
 Admission = Literal["new", "resume", "finished", "extend"]
 
 
@@ -80,22 +81,22 @@ def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:
     return began_with
 
 
-def admit_kind(folder: Path, kind: str, question: str | None = None) -> None:
+def admit_kind(folder: Path, kind: str, question: str | None = None, *, mend: str = OTHER_NAME) -> None:
     """Raise RunFolderError where `folder`, whose lock is held, holds something else than a `kind`.
 
-    question: what names what was asked; the answer to another one is not overwritten.
+    question: what names what was asked; the answer to another one is not overwritten. mend: what to do then.
     """
     manifest = folder / "manifest.json"
     if not manifest.exists():
-        _refuse_foreign(folder, kind)
+        _refuse_foreign(folder, kind, mend=mend)
         return
     found = read_folder_manifest(manifest)
+    if found.kind is None:
+        raise RunFolderError(f"{folder}: its manifest.json is not {named(kind)}'s; {mend}")
     if found.kind != kind:
-        raise RunFolderError(f"{folder}: holds {named(found.kind)}, not {named(kind)}; choose another --name")
+        raise RunFolderError(f"{folder}: holds {named(found.kind)}, not {named(kind)}; {mend}")
     if question is not None and found.question != question:
-        raise RunFolderError(
-            f"{folder}: holds what another command measured ({found.command}); choose another --name"
-        )
+        raise RunFolderError(f"{folder}: holds what another command measured ({found.command}); {mend}")
 
 
 def named(kind: object) -> str:
@@ -103,7 +104,7 @@ def named(kind: object) -> str:
     return {"gradients": "a table of gradients", "doctor": "a net's diagnosis"}.get(str(kind), f"a {kind}")
 
 
-def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> None:
+def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None, mend: str = OTHER_NAME) -> None:
     """Raise RunFolderError for what no start leaves that was killed before it wrote its manifest."""
     with disk_errors(folder):
         for path in sorted(folder.iterdir()):
@@ -111,6 +112,4 @@ def _refuse_foreign(folder: Path, kind: str, config: bytes | None = None) -> Non
             # It would be overwritten, and somebody's own must not be.
             same = path.name == "config.yaml" and path.is_file() and path.read_bytes() == config
             if not (ours or same):
-                raise RunFolderError(
-                    f"{folder}: not a {kind} folder (it holds {path.name}); choose another --name"
-                )
+                raise RunFolderError(f"{folder}: not a {kind} folder (it holds {path.name}); {mend}")
