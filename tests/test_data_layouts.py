@@ -176,7 +176,7 @@ def test_what_is_no_table_is_no_table(tmp_path: Path, content: bytes | None) -> 
         os.mkfifo(root / "trainLabels.csv")
     else:
         (root / "trainLabels.csv").write_bytes(content)
-    with pytest.raises(DataError, match="20 images lie in it, of no class$"):
+    with pytest.raises(DataError, match=r"20 images lie in it, of no class$"):
         images(root)
 
 
