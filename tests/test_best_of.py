@@ -172,6 +172,29 @@ def test_the_same_call_again_trains_nothing(searched: Any, root: Path) -> None:
     assert json.loads((again.folder / "manifest.json").read_text())["best_of"] == choice
 
 
+def test_a_comparison_stopped_after_its_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def call() -> Any:
+        return resexp.compare(
+            "plain", "residual", best_of={"optim.lr": [0.01, 0.1]}, best_of_seeds=2, sets=TINY, depth=8,
+            data="crayons", runs_dir=tmp_path,
+        )  # fmt: skip
+
+    def stopped(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("resexp.api.compare.run_plan", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            call()
+    searched = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}
+    assert len(searched) == 8
+    found = call()
+    assert len(found.runs) == 2
+    assert {path: path.stat().st_mtime_ns for path in searched} == searched
+
+
 def test_a_dry_run_counts_the_search(root: Path) -> None:
     sets = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
     asked = [

@@ -128,6 +128,23 @@ def test_whatever_the_width_the_map_and_the_batch_the_error_is_within_four_times
 
 
 @pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_what_else_comes_back_for_x_is_added_to_its_gradient(
+    kernels: Kernels, stride: int, layout: torch.memory_format
+) -> None:
+    x, w, _ = maps(16, 24, 9, 13, 32)
+    x.requires_grad_()
+    more = torch.randn(x.shape, generator=torch.Generator().manual_seed(3)).to(memory_format=layout)
+    y, kept = kernels.conv3x3_and_x(x, w, None, stride)
+    dy = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
+    (alone,) = torch.autograd.grad(y, x, dy, retain_graph=True)
+    (both,) = torch.autograd.grad((y, kept), x, (dy, more), retain_graph=True)
+    (kept_alone,) = torch.autograd.grad(kept, x, more)
+    assert torch.equal(kept_alone, more)
+    assert error(both, alone.double() + more) <= 1e-7
+
+
+@pytest.mark.parametrize("stride", [1, 2])
 def test_gradients_are_what_finite_differences_say(kernels: Kernels, stride: int) -> None:
     """y is linear in x and in w, so a difference has no error but rounding."""
     inputs = maps(16, 24, 6, 9, 70)

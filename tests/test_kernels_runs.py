@@ -111,24 +111,24 @@ def within(value: float, interval: tuple[float, float] | None) -> bool:
 
 
 def finding(kernels: str, monkeypatch: pytest.MonkeyPatch) -> Finding:
-    """A short trial of the claim that trains the quickest."""
+    """A short trial of the claim that trains the quickest; smooth nets, or two roundings part at a kink."""
     images = small_training.drawings()
     few = images.train._replace(images=images.train.images[:64], labels=images.train.labels[:64])
     run = small_training.RUN.model_copy(update={"kernels": kernels})
     monkeypatch.setattr(small_training, "RUN", run)
+    arms = {arm: {**model, "activation": "silu"} for arm, model in three_convs._ARMS.items()}
+    monkeypatch.setattr(three_convs, "_ARMS", arms)
     monkeypatch.setattr(three_convs, "drawings", lambda: images._replace(train=few, test=few))
     monkeypatch.setattr(three_convs, "_OPTIM", {"steps": 20, "batch_size": 16, "lr": 0.01})
     return three_convs.claim(range(5), lambda _: None)
 
 
-def test_a_claims_answer_is_torchs_and_its_means_agree_within_their_intervals(
+def test_a_claims_answer_is_torchs_and_its_means_lie_within_torchs_intervals(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One interval holds the other's mean: its nets have ReLUs, at whose kinks two roundings part."""
     torchs, ours = (finding(kernels, monkeypatch) for kernels in KERNELS)
     assert ours.details != torchs.details
     assert ours.answer.text == torchs.answer.text
     for a, b in zip(torchs.measurements, ours.measurements, strict=True):
-        assert a.mean is not None
         assert b.mean is not None
-        assert within(b.mean, a.interval) or within(a.mean, b.interval), (a, b)
+        assert within(b.mean, a.interval), (a, b)

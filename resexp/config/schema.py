@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -11,9 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from resexp._version import __version__
+from resexp.config.imports import FORM, PATTERN, identity, is_import_path, name_in
 from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
-DataName = Literal["cifar10", "crayons", "folder", "auto"]
+ImportPath = Annotated[str, Field(pattern=PATTERN, max_length=1000, json_schema_extra={"format": FORM})]
+"""Something of the user's own in a key's place; such a key stands in PLUGIN_KEYS, too."""
+DataName = Literal["cifar10", "crayons", "folder", "auto"] | ImportPath
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
@@ -21,13 +24,14 @@ BlockName = Literal["basic", "bottleneck", "squeeze_excite", "highway", "fixup"]
 Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
 Norm = Literal["batch", "none", "group", "layer"]
-Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"]
-Init = Literal["he", "xavier", "default", "orthogonal"]
+Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] | ImportPath
+Init = Literal["he", "xavier", "default", "orthogonal"] | ImportPath
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
 KernelSource = Literal["auto", "torch", "winograd", "triton"]
-Probe = Literal["gradient_profile"]
+Probe = Literal["gradient_profile"] | ImportPath
+OptimizerName = Literal["sgd", "adam", "adamw"] | ImportPath
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -40,12 +44,15 @@ AS_EVER: dict[str, Any] = {
     "data.test": "test",
     "data.test_split": 0.0,
     "model.block": "basic",
+    "optim.name": "sgd",
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }
 """Keys younger than the first recorded runs, each with the value that does what was done without the key: a
 digest leaves them out there, so that what was trained before keeps its name. What `auto` came to is in the
 manifest, and runs that differ there are never taken for one another."""
+PLUGIN_KEYS = ("data.name", "model.activation", "model.init", "optim.name", "record.probes")
+"""Keys that take import paths; a digest has the source of what they name."""
 
 
 class Section(BaseModel):
@@ -216,8 +223,10 @@ Schedule = Annotated[MultistepSchedule | SmoothSchedule, Field(discriminator="na
 
 
 class OptimSection(Section):
-    """SGD, its rate and its length."""
+    """The optimizer, its rate and its length."""
 
+    name: OptimizerName = "sgd"
+    """sgd; adam, adamw: with torch's own betas and eps"""
     steps: Count = 64000
     """updates of the weights"""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
@@ -229,7 +238,7 @@ class OptimSection(Section):
     nesterov: bool = False
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
-    """added to the gradient, in units of the weight"""
+    """added to the gradient, in units of the weight; adamw takes it off the weight, times the rate"""
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()
@@ -239,6 +248,14 @@ class OptimSection(Section):
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise broken_rule("nesterov without momentum; allowed: momentum above 0", "nesterov", "momentum")
+        return self
+
+    @model_validator(mode="after")
+    def _only_sgd_has_momentum(self) -> Self:
+        for key in ("momentum", "nesterov"):
+            default = type(self).model_fields[key].default
+            if self.name != "sgd" and getattr(self, key) != default:
+                raise broken_rule(f"goes with optim.name sgd; with {self.name} leave it out", key, "name")
         return self
 
 
@@ -274,6 +291,14 @@ class RecordSection(Section):
     checkpoint_minutes: Positive = 10.0
     """minutes after which there is one in any case, once the step is finished"""
 
+    @model_validator(mode="after")
+    def _probes_have_names_of_their_own(self) -> Self:
+        names = [name_in(probe) for probe in self.probes]
+        for probe, name in zip(self.probes, names, strict=True):
+            if is_import_path(probe) and (names.count(name) > 1 or name == "gradient_profile"):
+                raise broken_rule(f"{name} is the name of another probe, too; rename one", "probes")
+        return self
+
 
 class Config(Section):
     """One experiment: everything that decides its result."""
@@ -297,12 +322,20 @@ class Config(Section):
         """Return the config as JSON's types."""
         return self.model_dump(mode="json")
 
+    def plugins(self) -> list[tuple[str, str]]:
+        """Return (key, import path) of everything in the config that is the user's own."""
+        tree = flat(self.tree())
+        words = {key: tree[key] if isinstance(tree[key], list) else [tree[key]] for key in PLUGIN_KEYS}
+        return [(key, word) for key in words for word in words[key] if is_import_path(word)]
+
     def digest(self) -> str:
         """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`.
 
-        A key of AS_EVER counts only where it changes what was ever done.
+        A key of AS_EVER counts only where it changes what was ever done. Of an import path count its NAME and
+        its source, wherever that lies. Raises UsageError where it is not to be had.
         """
         tree = {key: value for key, value in self.tree().items() if key != "name"}
+        change_words(tree, identity)
         for key, value in AS_EVER.items():
             section, leaf = key.split(".")
             if tree[section][leaf] == value:
@@ -331,6 +364,14 @@ def differing_keys(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
     keys = dict.fromkeys([*trees[0], *trees[1]])
     pairs = [(key, trees[0].get(key), trees[1].get(key)) for key in keys if key != "name"]
     return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def change_words(tree: dict[str, Any], change: Callable[[str], str]) -> None:
+    """Change the words of PLUGIN_KEYS in a config's tree, in place."""
+    for key in PLUGIN_KEYS:
+        section, leaf = key.split(".")
+        words = tree[section][leaf]
+        tree[section][leaf] = [change(word) for word in words] if isinstance(words, list) else change(words)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

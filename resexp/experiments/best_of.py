@@ -2,12 +2,14 @@
 
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from resexp._version import __version__
 from resexp.analysis.best_of import choose
 from resexp.analysis.cells import cell_axes, grouped, settings_of, short
 from resexp.config import Config, flat
@@ -16,10 +18,11 @@ from resexp.errors import UsageError
 from resexp.experiments.compare import run_plan
 from resexp.experiments.executors import Executor
 from resexp.experiments.plan import Plan, make_plan
+from resexp.records.files import write_json
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
-from resexp.records.schema import BestOfRow, ChoiceRow, ComparisonDocument
+from resexp.records.schema import BestOfRow, ChoiceRow, ComparisonDocument, FolderManifest
 from resexp.report.progress import Dashboard
 from resexp.signals import Stop
 
@@ -154,6 +157,11 @@ def run_search(
 
     Raises FailedRunsError where a run failed, and what `run_plan` raises.
     """
+    if not (folder / "manifest.json").exists():  # so that a killed search is known for what it is
+        begun = FolderManifest(
+            kind="comparison", command=shlex.join(command), versions={"resexp": __version__}
+        )
+        write_json(folder / "manifest.json", begun.to_json())
     plan = search.plan(folder)
     show.say(f"searching {search.key}: {len(plan.jobs)} runs in {plan.folder}")
     with locked(plan.folder):

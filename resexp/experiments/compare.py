@@ -29,6 +29,7 @@ from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
 from resexp.training.lr_schedule import falls_short
+from resexp.training.optimizers import require_optimizer
 from resexp.training.resume import versions
 
 SHARD_PATIENCE = 60.0
@@ -62,7 +63,8 @@ def execution_for(
         model, optim = job.config.model, job.config.optim
         shape = f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"
         seen[shape] += optim.steps * optim.batch_size
-        kinds.setdefault(f"{shape} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}", job)
+        told = f"{optim.name} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}"
+        kinds.setdefault(f"{shape} {told}", job)
     execution = where.resolve(jobs[0].config.run, num_images=min(seen.values()))
     if not execution.graphed:
         return execution
@@ -94,6 +96,8 @@ def run_plan(
     Interrupted or Terminated when `stop` is set.
     """
     with locked(plan.folder, patience=SHARD_PATIENCE) if shard else nullcontext():
+        if shard:
+            admit_kind(plan.folder, "comparison")
         manifest = _begun(plan, command, planned_looks)
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
@@ -111,6 +115,8 @@ def run_plan(
             open_jobs = [job for job in own if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for optim in dict.fromkeys(job.config.optim for job in open_jobs):
+                    require_optimizer(optim)
                 for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
                     if short:
                         show.say(short)
@@ -140,7 +146,6 @@ def run_plan(
 
 def _begun(plan: Plan, command: Sequence[str], planned_looks: int | None) -> FolderManifest:
     """Write and return the comparison's manifest: all its runs, and the looks that were made."""
-    admit_kind(plan.folder, "comparison")
     names = _names(plan)
     _require_no_less(plan.folder, names)
     before = _manifest_of(plan.folder)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 class _Conv(Structure):  # as in conv3x3.cpp
     _fields_ = (
-        *((name, c_void_p) for name in ("x", "w", "bias", "dy", "y", "dx", "dw", "scratch")),
+        *((name, c_void_p) for name in ("x", "w", "bias", "dy", "plus", "y", "dx", "dw", "scratch")),
         *(
             (name, c_int)
             for name in ("n", "height", "width", "channels_in", "channels_out", "stride", "threads")
@@ -72,13 +72,13 @@ class Library:
         return y
 
     def conv_gradients(
-        self, dy: Tensor, x: Tensor, w: Tensor, stride: int, *, for_x: bool
+        self, dy: Tensor, x: Tensor, w: Tensor, stride: int, *, for_x: bool, plus: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
-        """Return the gradients for x, where asked for, and w."""
+        """Return the gradients for x, where asked for, with `plus` added, and w."""
         conv = self._describe(x, w, stride)
         dx = torch.empty_like(x) if for_x else None
         dw = torch.empty_like(w)
-        _set(conv, dy=dy, dx=dx, dw=dw)
+        _set(conv, dy=dy, plus=plus, dx=dx, dw=dw)
         self._call("conv3x3_backward", conv)
         return dx, dw
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resexp.config import Activation, Kind, Norm, Order, Shortcut
+from resexp.models.plugins import own_activation
 
 
 def group_norm(channels: int) -> nn.Module:
@@ -33,6 +34,11 @@ def conv(channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 
 def scaled(x: Tensor, scale: Tensor | float) -> Tensor:
     """scale * x, without a pass over the memory where scale is the number 1."""
     return x if isinstance(scale, float) and scale == 1.0 else scale * x
+
+
+def make_activation(name: Activation) -> nn.Module:
+    """A new module of that activation; of a word that is not among ACTIVATIONS, by import path."""
+    return ACTIVATIONS[name]() if name in ACTIVATIONS else own_activation(name)
 
 
 class ConvShape(NamedTuple):
@@ -109,7 +115,7 @@ class Block(nn.Module):
         self.kind = kind
         self.order = order
         self.shortcut_scale = shortcut_scale
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = make_activation(activation)
         self.num_convs = convs_per_block
         for i, shape in enumerate(self.shapes(channels_in, channels_out, stride), start=1):
             self.add_module(f"conv{i}", self.conv(*shape, norm=norm))

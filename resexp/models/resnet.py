@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from resexp.config import ModelSection
-from resexp.models.blocks import ACTIVATIONS, NORMS, Block, conv
+from resexp.models.blocks import NORMS, Block, conv, make_activation
 from resexp.models.init import initialize
 from resexp.models.variants import BLOCK_CLASSES
 
@@ -32,7 +32,7 @@ class Network(nn.Module):
         self.stem.add_module("conv", conv(3, model.width, norm=model.norm))
         if post:
             self.stem.add_module("norm", NORMS[model.norm](model.width))
-            self.stem.add_module("activation", ACTIVATIONS[model.activation]())
+            self.stem.add_module("activation", make_activation(model.activation))
 
         channels = model.width
         for stage in range(NUM_STAGES):
@@ -47,7 +47,7 @@ class Network(nn.Module):
         self.closing = nn.Sequential()
         if not post:
             self.closing.add_module("norm", NORMS[model.norm](channels))
-            self.closing.add_module("activation", ACTIVATIONS[model.activation]())
+            self.closing.add_module("activation", make_activation(model.activation))
         self.head = nn.Linear(channels, num_classes)
 
     def blocks(self) -> Iterator[tuple[str, Block]]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 from resexp.config import Config, differing_keys, write
+from resexp.config.imports import imported
 from resexp.errors import ResourceError, RunFolderError, UsageError
 from resexp.records.files import disk_errors
 from resexp.records.run import Run, read_folder_manifest
@@ -30,10 +31,12 @@ def admit(folder: Path, config: Config, *, resume: bool, extend: bool = False) -
             "optim.steps"
         ] and run.config.optim.steps < config.optim.steps
         if longer and extend:
+            _require_same_sources(folder, run)
             return "extend"
         keys = ", ".join(f"{key} ({old!r} there, {new!r} asked)" for key, old, new in differences)
         mend = "choose another --name" + (", or go on with `train --resume auto`" if longer else "")
         raise RunFolderError(f"{folder}: holds another experiment: {keys}; {mend}")
+    _require_same_sources(folder, run)
     if began_with != config.digest():
         raise RunFolderError(
             f"{folder}/config.yaml: changed since the run began (digest {config.digest()[:12]}, "
@@ -44,6 +47,17 @@ def admit(folder: Path, config: Config, *, resume: bool, extend: bool = False) -
     if not resume:
         raise RunFolderError(f"{folder}: unfinished; add --resume auto to go on, or choose another --name")
     return "resume"
+
+
+def _require_same_sources(folder: Path, run: Run) -> None:
+    """Raise RunFolderError where the source of a plug-in is not that with which the run began."""
+    for plugin in run.manifest.plugins:
+        if plugin.sha256 != (now := imported(plugin.path).sha256):
+            raise RunFolderError(
+                f"{folder}: the source of {plugin.key} {plugin.path} has changed since this run began "
+                f"(SHA-256 {plugin.sha256[:12]} there, {now[:12]} now); restore it, or start a new run with "
+                "another --name"
+            )
 
 
 def admit_devices(folder: Path, asked: int | None, ranks: int) -> int:

@@ -99,11 +99,21 @@ class Versions(Record):
     torch: str
 
 
+class PluginRow(Record):
+    """What of the user's own a run began with."""
+
+    key: str
+    path: str
+    sha256: str
+    """of its source"""
+
+
 class Manifest(Record):
     """manifest.json of a run: what it needs to go on or be compared, and where it began."""
 
     kind: Literal["run"]
     config_digest: str
+    plugins: list[PluginRow] = []
     data: Images
     execution: RecordedExecution
     versions: Versions

@@ -46,7 +46,7 @@ GLOSSARY = {
     "while no recorded loss lies 0.05 below that of guessing.",
     "final loss": "The mean training loss over the last tenth of the steps, in nats.",
     "response": "What a block computes before x is added, R(x).",
-    "underflow": "A number too small for the computer's arithmetic; it is shown as zero.",
+    "underflow": "An exact zero: too small for a computer's numbers, or cut off where all units are dead.",
 }
 GRADIENT_TEXT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "

@@ -103,4 +103,4 @@ class LiveView:
 
 
 def _amount(ratio: float) -> str:
-    return amount(ratio, scientific) if ratio > 0 else "an exact zero (underflow)"
+    return amount(ratio, scientific) if ratio > 0 else "an exact zero"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
 from resexp.analysis.statistics import mean_estimate
+from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
@@ -73,7 +74,7 @@ def final_table(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> Fin
         where = {short(axis): group[0].fact(axis) for axis in axes}
         judged = _judged(verdicts, group[0].run.arm, where)
         rows.append({"arm": group[0].run.arm, **where, **_scores(group, judged)})
-    named = [Column(short(axis), _plain(short(axis)), axis == DEPTH) for axis in axes]
+    named = [Column(short(axis), _setting(short(axis)), axis == DEPTH) for axis in axes]
     return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
 
 
@@ -194,6 +195,10 @@ def _geometric_mean(values: Sequence[float | None]) -> float | None:
 
 def _plain(key: str) -> Callable[[Row], str]:
     return lambda row: or_nothing(str, row[key])
+
+
+def _setting(key: str) -> Callable[[Row], str]:
+    return lambda row: or_nothing(lambda value: without_folder(str(value)), row[key])
 
 
 def _seeds(row: Row) -> str:

@@ -33,9 +33,11 @@ static void say(const char *name, int stride, const Floats &found, const Doubles
 static void convolution(int n, int h, int w, int in, int out, int stride, int threads) {
     const int high = (h - 1) / stride + 1, wide = (w - 1) / stride + 1;
     Floats x = normal((size_t)n * h * w * in, 1), f = normal((size_t)out * 9 * in, 2), bias = normal(out, 3);
-    Floats dy = normal((size_t)n * high * wide * out, 4), y(dy.size()), dx(x.size()), df(f.size());
+    Floats dy = normal((size_t)n * high * wide * out, 4), plus = normal(x.size(), 10);
+    Floats y(dy.size()), dx(x.size()), df(f.size());
     Doubles ey(y.size()), ex(x.size()), ef(f.size());
     for (size_t i = 0; i < ey.size(); i++) ey[i] = bias[i % out];
+    for (size_t i = 0; i < ex.size(); i++) ex[i] = plus[i];
     for (int i = 0; i < n; i++)
         for (int r = 0; r < high; r++)
             for (int c = 0; c < wide; c++)
@@ -51,11 +53,12 @@ static void convolution(int n, int h, int w, int in, int out, int stride, int th
                             ef[weight] += (double)dy[to + k] * x[from + q];
                         }
                 }
-    Conv conv{x.data(), f.data(), bias.data(), nullptr, y.data(), nullptr, nullptr, nullptr, n, h, w, in, out, stride, threads};
+    Conv conv{x.data(), f.data(), bias.data(), nullptr, nullptr, y.data(), nullptr, nullptr, nullptr, n, h, w, in, out, stride, threads};
     Floats scratch(conv3x3_scratch(&conv));
     conv.scratch = scratch.data();
     conv3x3_forward(&conv);
     conv.dy = dy.data();
+    conv.plus = plus.data();
     conv.dx = dx.data();
     conv.dw = df.data();
     scratch.resize(conv3x3_scratch(&conv));
@@ -112,7 +115,7 @@ static void norm(int pixels, int channels, int threads) {
 // A product of subnormal numbers: nothing where the caller counts them as zero, and only there.
 static void subnormal(bool flush) {
     Floats x(64 * 8, 1e-40f), f(8 * 9 * 8, 1), y(64 * 8);
-    Conv conv{x.data(), f.data(), nullptr, nullptr, y.data(), nullptr, nullptr, nullptr, 1, 8, 8, 8, 8, 1, 2};
+    Conv conv{x.data(), f.data(), nullptr, nullptr, nullptr, y.data(), nullptr, nullptr, nullptr, 1, 8, 8, 8, 8, 1, 2};
     Floats scratch(conv3x3_scratch(&conv));
     conv.scratch = scratch.data();
     const Mode before = mode();

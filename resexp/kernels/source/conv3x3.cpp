@@ -5,7 +5,7 @@
 // takes whole images, a few rows of tiles at a time, so that what it makes of them stays in its cache:
 //
 //     forward     V = BT x B           M = V U (a product of matrices for each place)     y = AT M A
-//     backward    D = A dy AT          M = D UT          dx += B M BT (tiles overlap)
+//     backward    D = A dy AT          M = D UT          dx = plus + B M BT (tiles overlap)
 //                 V = BT x B           S += DT V         dw = GT S G, once, summed over threads in their order
 //
 // So the bits of y and dx depend on nothing but the numbers, those of dw on the number of threads as well.
@@ -15,8 +15,8 @@
 #include "tiles.h"
 
 struct Conv {
-    const float *x, *w, *bias, *dy;  // bias may be null
-    float *y, *dx, *dw, *scratch;    // dx may be null
+    const float *x, *w, *bias, *dy, *plus;  // bias and plus may be null
+    float *y, *dx, *dw, *scratch;           // dx may be null
     int n, height, width, in, out, stride, threads;
 };
 
@@ -194,9 +194,9 @@ static __attribute__((noinline)) void outputs(const Conv &c, const Plan<T> &p, f
     }
 }
 
-// dx: the gradient at a tile's inputs, added where the tile before it or above it has written already.
+// dx: the gradient at a tile's inputs, added where the tile before it or above it has written already, else to `plus`.
 template <class T>
-static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<T> &p, float *image, int row, float *line, const float *from, size_t block) {
+static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<T> &p, float *image, const float *plus, int row, float *line, const float *from, size_t block) {
     constexpr int N = T::N, STEP = T::M * T::STRIDE, OVERLAP = N - STEP;
     const int C = c.in, floats = c.width * C, pitch = p.line_in * C, columns = p.columns, height = c.height;
     const size_t next = p.place_in;
@@ -226,8 +226,9 @@ static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<
         for (int i = 0; i < N; i++) {
             const int y = row * STEP + i - 1;
             if (y < 0 || y >= height) continue;
-            float *at = image + (size_t)y * floats + q;
-            store(at, i < OVERLAP && row ? d[i] + load<L>(at) : d[i]);
+            const size_t at = (size_t)y * floats + q;
+            const float *to = i < OVERLAP && row ? image : plus;
+            store(image + at, to ? d[i] + load<L>(to + at) : d[i]);
         }
     });
 }
@@ -321,8 +322,11 @@ template <class T> static void backward(const Conv &c) {
                 add_outer(d, V + place * p.place_in, mine + (size_t)place * c.in * c.out, tiles, c.out, c.in);
             }
             if (c.dx)
-                for (int r = 0; r < rows; r++)
-                    input_gradients<T>(c, p, c.dx + (first + r) / p.rows * in, (first + r) % p.rows, line_dx, M + r * row_of_tiles, block);
+                for (int r = 0; r < rows; r++) {
+                    const size_t image = (first + r) / p.rows * in;
+                    const float *plus = c.plus ? c.plus + image : nullptr;
+                    input_gradients<T>(c, p, c.dx + image, plus, (first + r) % p.rows, line_dx, M + r * row_of_tiles, block);
+                }
         });
 #pragma omp barrier
         filter_gradient<T>(c, p, S);
