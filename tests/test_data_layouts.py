@@ -112,6 +112,8 @@ TO_MEND = {
     "valid": (renamed("train", "valid"), "valid lies there", (8, 8)),
     "Validation": (renamed("train", "Validation"), "Validation lies there", (8, 8)),
     "training": (renamed("training", "test"), "training lies there", (8, 8)),
+    "Test_Data": (renamed("train", "Test_Data"), "Test_Data lies there", (8, 8)),
+    "training set": (renamed("training set", "test"), "training set lies there", (8, 8)),
     "no test images": (train_alone, "test_split", (6, 2)),
     "classes in the root": (bare, "its 2 folders of images are classes", (6, 2)),
     "root one level too deep": (too_deep, "this is one of the two", (8, 8)),
@@ -149,6 +151,33 @@ def test_the_line_says_what_lies_there_and_what_it_says_to_do_mends_it(
     assert (len(splits.train.labels), len(splits.test.labels)) == sizes
     assert splits.train.classes == CLASSES
     assert labels_right(splits)
+
+
+@pytest.mark.parametrize("name", ["../../mine", "..", "/etc"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_no_command_is_printed_for_a_table_whose_names_lead_elsewhere(
+    tmp_path: Path, name: str, column: int
+) -> None:
+    root = kaggle(tmp_path / "pets")
+    with open(root / "trainLabels.csv", "a") as file:
+        file.write(",".join([name if k == column else "20" for k in range(2)]) + "\n")
+    with pytest.raises(DataError, match=r"lead elsewhere$") as caught:
+        images(root)
+    assert "mkdir" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0\n\0", b'"' + b"x" * 200_000, None], ids=["NUL", "endless", "a pipe"]
+)
+def test_what_is_no_table_is_no_table(tmp_path: Path, content: bytes | None) -> None:
+    root = kaggle(tmp_path / "pets")
+    (root / "trainLabels.csv").unlink()
+    if content is None:
+        os.mkfifo(root / "trainLabels.csv")
+    else:
+        (root / "trainLabels.csv").write_bytes(content)
+    with pytest.raises(DataError, match=r"20 images lie in it, of no class$"):
+        images(root)
 
 
 def touched(*names: str) -> Callable[[Path], Path]:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness.grids import LONG, NUM_RUNS, bring_about, interrupt, once_saved, plan_in, trained_by
+from harness.grids import LONG, NUM_RUNS, Listener, bring_about, interrupt, once_saved, plan_in, trained_by
 
 from resexp.errors import Exit, Interrupted
 from resexp.experiments.compare import FailedRunsError
@@ -74,9 +74,10 @@ def test_a_killed_process_is_replaced_and_a_run_that_raises_holds_up_nobody(
 
 @pytest.mark.parametrize("devices", [None, DEVICES], ids=["in turn", "side by side"])
 def test_ctrl_c_saves_what_is_being_trained(devices: list[str] | None, tmp_path: Path) -> None:
-    plan = plan_in(tmp_path, **LONG)
+    plan, shown = plan_in(tmp_path, **LONG), Listener()
     with pytest.raises(Interrupted, match=r"stopped, 0 of 8 runs are over .* the same command goes on"):
-        interrupt(plan, local(devices))
+        interrupt(plan, local(devices), shown)
+    assert shown.ended == [], "a run that was saved is not over"
     begun = [job.folder for job in plan.jobs if (job.folder / "manifest.json").exists()]
     assert len(begun) == len(devices or [1])
     assert {Run(folder).status for folder in begun} == {"unfinished"}

@@ -6,27 +6,22 @@ makes it. All else gets one line: what lies there, what is expected, the command
 
 import csv
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
 from resexp.config.yaml_nodes import BARE_TEXT, one_line
 
 EXPECTED = "an image folder (data.root) holds train/CLASS/* and test/CLASS/*"
-TRAIN_NAMES = ("train", "training", "trainset", "train_set", "train_images", "training_images")
-TEST_NAMES = (
-    "test",
-    "testing",
-    "testset",
-    "test_set",
-    "test_images",
-    "val",
-    "valid",
-    "validation",
-    "dev",
-    "eval",
-)
+PARTS = {
+    "train": ("train", "training", "trn"),
+    "test": ("test", "testing", "tst", "val", "valid", "validation", "dev", "eval", "evaluation", "holdout"),
+}
+"""What a folder of each part is called, besides any ending of ENDINGS and however it is written."""
+ENDINGS = ("set", "data", "dataset", "images", "imgs", "split", "folder")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar")
 SHARE = "--set data.test_split=0.2 takes a fifth of the training images as test images"
@@ -57,6 +52,15 @@ def classes_in(folder: Path) -> list[str]:
     return [path.name for path in folders_in(folder)]
 
 
+def _part_named(name: str) -> str | None:
+    """Return which part a folder's name stands for: Training_Set is train."""
+    letters = re.sub(r"[\W_]", "", name.casefold())
+    for part, names in PARTS.items():
+        if letters in names or any(letters == word + ending for word in names for ending in ENDINGS):
+            return part
+    return None
+
+
 def instead_of_train(root: Path) -> str:
     """Say what lies in a root that has no training folder, and what mends it."""
     return f"{EXPECTED}; {_instead_of_train(root)}".removesuffix("; ")
@@ -73,11 +77,10 @@ def _instead_of_train(root: Path) -> str:
             return f"it is {inner.name} in it that does: {_set('root', inner)}"
     if said := _other_formats(root):
         return said
-    named = root.resolve().name.casefold()
-    if named in TRAIN_NAMES + TEST_NAMES and part_in(root.resolve().parent, "train"):
+    if _part_named(root.resolve().name) and part_in(root.resolve().parent, "train"):
         return f"this is one of the two: {_set('root', root.parent)}"
     for inner in folders:
-        if inner.name.casefold() in TRAIN_NAMES:
+        if _part_named(inner.name) == "train":
             return f"{inner.name} lies there: mv {_quoted(inner)} {_quoted(root / 'train')}"
     if len(folders) > 1 and sum(map(_holds_images, islice(folders, 100))) > 1:
         several = " ".join(_quoted(path) for path in folders)
@@ -91,14 +94,14 @@ def _instead_of_train(root: Path) -> str:
 
 def instead_of_test(root: Path, name: str) -> str:
     """Say what lies beside a training folder that has no test folder beside it, and what mends it."""
-    beside = [path for path in folders_in(root) if path.name.casefold() in TEST_NAMES and path.name != name]
+    beside = [path for path in folders_in(root) if _part_named(path.name) == "test" and path.name != name]
     mend = f"{beside[0].name} lies there: {_set('test', beside[0].name)}" if beside else f"or else {SHARE}"
     return f"{EXPECTED}; {mend}"
 
 
 def instead_of_classes(root: Path, folder: Path, classes: Sequence[str]) -> str:
     """Say what lies in a part in the place of classes, "" where there are classes."""
-    parts = [name for name in classes if name.casefold() in (*TRAIN_NAMES, *TEST_NAMES)]
+    parts = [name for name in classes if _part_named(name)]
     if classes and len(parts) == len(classes):
         return f"holds {', '.join(parts)} and no classes; {EXPECTED}; try {_set('root', folder)}"
     if len(classes) > 1:
@@ -114,14 +117,15 @@ def instead_of_classes(root: Path, folder: Path, classes: Sequence[str]) -> str:
         return f"{text}; {SHARE}"
     for table in sorted(root.glob("*.csv")):
         if command := _sorting(table, folder, images):
+            if _leads_elsewhere(table):
+                return f"{text}; {table.name} tells them, but has names with / in them that lead elsewhere"
             return f"{text}, but {table.name} tells them: {command}; then {SHARE}"
     return text
 
 
 def _sorting(table: Path, folder: Path, images: Sequence[str]) -> str | None:
     """Return the command that moves images to folders of their classes, by a table of Kaggle's: id, label."""
-    with table.open(newline="", encoding="utf-8", errors="replace") as file:
-        rows = [row for row in islice(csv.reader(file), 2) if len(row) == 2]
+    rows = [row for row in _rows(table, 2) if len(row) == 2]
     if len(rows) < 2:
         return None
     stems = {Path(name).stem: Path(name).suffix for name in images}
@@ -133,6 +137,20 @@ def _sorting(table: Path, folder: Path, images: Sequence[str]) -> str | None:
         f"tail -n +2 {_quoted(table)} | tr -d '\\r' | while IFS=, read -r id label; do "
         f'mkdir -p {there}/"$label" && mv {there}/"$id"{ending} {there}/"$label"/; done'
     )
+
+
+def _leads_elsewhere(table: Path) -> bool:
+    """Say whether a file or a class of the table would be outside the folder that the command makes."""
+    return any("/" in name or name in (".", "..") for row in _rows(table, None) for name in row[:2])
+
+
+def _rows(table: Path, num: int | None) -> list[list[str]]:
+    """Return the first rows of a table, none where it is no table."""
+    if not table.is_file():  # a pipe would be waited for
+        return []
+    with table.open(newline="", encoding="utf-8", errors="replace") as file, suppress(csv.Error):
+        return list(islice(csv.reader(file), num))
+    return []
 
 
 def _other_formats(root: Path) -> str:

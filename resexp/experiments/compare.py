@@ -130,7 +130,7 @@ def run_plan(
     if stop():
         over = sum(run.result is not None for _, run in runs)
         raise stop.error(
-            f"{plan.folder}: stopped, {over} of {len(runs)} runs are over and the others saved; "
+            f"{plan.folder}: stopped, {over} of {len(runs)} runs are over and what else had begun is saved; "
             "the same command goes on"
         )
     failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None

@@ -86,18 +86,24 @@ def plan_in(root: Path, **changes: object) -> Plan:
     )
 
 
-def bring_about(plan: Plan, executor: AbstractContextManager[Executor], *, stop: Stop | None = None) -> Ended:
+def bring_about(
+    plan: Plan,
+    executor: AbstractContextManager[Executor],
+    *,
+    stop: Stop | None = None,
+    shown: Listener | None = None,
+) -> Ended:
     """Run the comparison to its end."""
-    shown = Listener()
+    shown = shown or Listener()
     with locked(plan.folder):
         failed = run_plan(plan, executor=executor, command=["resexp"], stop=stop or Stop(), show=shown)
     return Ended(plan.folder, shown, failed)
 
 
-def interrupt(plan: Plan, executor: AbstractContextManager[Executor]) -> None:
+def interrupt(plan: Plan, executor: AbstractContextManager[Executor], shown: Listener | None = None) -> None:
     """Press Ctrl-C once a run has its first checkpoint."""
     with stop_on_signals() as stop, once_saved(plan, lambda _: os.kill(os.getpid(), signal.SIGINT)):
-        bring_about(plan, executor, stop=stop)
+        bring_about(plan, executor, stop=stop, shown=shown)
 
 
 @contextmanager

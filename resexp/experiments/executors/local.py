@@ -71,5 +71,6 @@ def _in_turn(jobs: Sequence[Job], execution: Execution, *, stop: Stop, show: Das
             failures.append(failure)
             for line in failure.lines:
                 show.say(line)
-        show.over(name)
+        if not stop():  # after which a run may as well have been saved before its end
+            show.over(name)
     return failures

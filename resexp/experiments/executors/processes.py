@@ -103,7 +103,8 @@ class _Crew:
             self.failures.append(failure)
             for line in failure.lines:
                 self._show.say(line)
-        self._show.over(task.label)
+        if not self._stop():  # after which a run may as well have been saved before its end
+            self._show.over(task.label)
 
     def _lost(self, worker: "_Worker") -> None:
         """A process died; what it was training is taken up again, unless it has cost too many already."""

@@ -140,7 +140,8 @@ class _OnRay:
                         failures.append(failure)
                         for line in failure.lines:
                             show.say(line)
-                    show.over(names[job.folder])
+                    if not stop():  # after which a run may as well have been saved before its end
+                        show.over(names[job.folder])
         return failures
 
     def _needs(self, threads: int, device: str) -> dict[str, Any]:
