@@ -94,6 +94,8 @@ def run_plan(
     Interrupted or Terminated when `stop` is set.
     """
     with locked(plan.folder, patience=SHARD_PATIENCE) if shard else nullcontext():
+        if shard:
+            admit_kind(plan.folder, "comparison")
         manifest = _begun(plan, command, planned_looks)
     runs, failures = list(plan.recorded), list[Failure]()
     if plan.jobs:
@@ -140,7 +142,6 @@ def run_plan(
 
 def _begun(plan: Plan, command: Sequence[str], planned_looks: int | None) -> FolderManifest:
     """Write and return the comparison's manifest: all its runs, and the looks that were made."""
-    admit_kind(plan.folder, "comparison")
     names = _names(plan)
     _require_no_less(plan.folder, names)
     before = _manifest_of(plan.folder)
