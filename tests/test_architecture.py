@@ -107,7 +107,7 @@ NO_DOCUMENTS = {
     "report/figures/svg.py": {"child", "element", "root.attrib"},
     "training/checkpoint.py": {"state"},  # tensors and what belongs to them, no JSON
     "training/cuda_graph.py": {"optimizer.param_groups[0]"},
-    "training/engine.py": {"optimizer.state[parameter]", "state", "state[parameter]"},
+    "training/engine.py": {"state", "state[parameter]"},
     # Lines of the record, which stay or go whole, as the bytes they are; and the checkpoint.
     "training/extend.py": {
         "row",
@@ -119,6 +119,7 @@ NO_DOCUMENTS = {
         "journal['best']",
     },
     "training/metrics.py": {"scores", "state", "state['marks']"},
+    "training/optimizers.py": {"group", "saved"},
     "training/resume.py": {"state"},
     "training/step.py": {"self._optimizer.param_groups[0]"},
     "experiments/verify.py": {

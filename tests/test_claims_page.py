@@ -1,10 +1,6 @@
 """The claims' record, table and page, made from findings as an experiment hands them back."""
 
 import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -24,8 +20,8 @@ from resexp.claims.finding import (
 )
 from resexp.claims.registry import CLAIMS, NUM_SEEDS, chosen
 from resexp.claims.runner import write_finding
-from resexp.errors import RunFolderError, UsageError
-from resexp.records.claim import AnswerWord, read_claim
+from resexp.errors import UsageError
+from resexp.records.claim import AnswerWord
 from resexp.records.run import read_json
 from resexp.report.claims_page import SIGNS, write_page
 from resexp.report.figures.style import panel
@@ -160,85 +156,3 @@ def test_words_need_five_pairs_and_are_corrected_for_their_number() -> None:
     assert paired_differences({0: (noisy, level)})[0][1] == "higher"
     many = paired_differences(dict.fromkeys(range(20), (noisy, level)))
     assert {word for _, word in many.values()} == {"not resolved"}
-
-
-def damaged(folder: Path, **changes: object) -> None:
-    document = read_json(folder / "finding.json") | changes
-    (folder / "finding.json").write_text(json.dumps(document))
-
-
-def replaced(folder: Path, content: str) -> None:
-    (folder / "finding.json").write_text(content)
-
-
-def linked(folder: Path) -> None:
-    (folder / "finding.json").rename(folder / "elsewhere.json")
-    (folder / "finding.json").symlink_to(folder / "elsewhere.json")
-
-
-def piped(folder: Path) -> None:
-    (folder / "finding.json").unlink()
-    os.mkfifo(folder / "finding.json")
-
-
-PICTURE = {"caption": "", "description": ""}
-DAMAGE: dict[str, Callable[[Path], None]] = {
-    "not JSON": lambda folder: replaced(folder, "{"),
-    "a list": lambda folder: replaced(folder, "[]"),
-    "nothing in it": lambda folder: replaced(folder, "{}"),
-    "nested without end": lambda folder: replaced(folder, '{"details": ' + "[" * 100_000),
-    "not a number": lambda folder: replaced(
-        folder, (folder / "finding.json").read_text().replace("0.31", "NaN")
-    ),
-    "another claim's": lambda folder: damaged(folder, name="identity"),
-    "an answer of its own": lambda folder: damaged(folder, word="surely"),
-    "words for numbers": lambda folder: damaged(folder, measurements=[{"what": "x", "mean": "<b>"}]),
-    "a picture elsewhere": lambda folder: damaged(folder, pictures=[PICTURE | {"file": "../../secret.svg"}]),
-    "an absolute picture": lambda folder: damaged(folder, pictures=[PICTURE | {"file": "/etc/passwd"}]),
-    "a line after its name": lambda folder: damaged(folder, pictures=[PICTURE | {"file": "picture1.svg\n"}]),
-    "a link": linked,
-    "a pipe": piped,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_folder_that_cannot_be_read_keeps_no_other_claim_off_the_page(damage: str, tmp_path: Path) -> None:
-    (tmp_path / "secret.svg").write_text("<svg>SECRET</svg>")
-    root = tmp_path / "claims"
-    for name in ("paths", "squiggle"):
-        (root / name).mkdir(parents=True)
-        write_finding(root / name, finding(name))
-    DAMAGE[damage](root / "paths")
-    with pytest.raises(RunFolderError) as refused:
-        read_claim(root / "paths")
-    assert "\n" not in str(refused.value)
-    html = write_page(root, list(CLAIMS)).read_text()
-    assert "Said of squiggle" in html
-    assert "Said of paths" not in html
-    assert "SECRET" not in html
-    assert "root:" not in html
-    assert "Not shown" in html
-
-
-def test_two_at_once_leave_a_page_with_both(tmp_path: Path) -> None:
-    """Each writes its finding and then the page, again and again: none is lost, and no name is shared."""
-    script = (
-        "import sys, time; from pathlib import Path; from resexp.records.lock import locked\n"
-        "from resexp.report.claims_page import write_page\n"
-        "root, mine, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]\n"
-        "for _ in range(20):\n"
-        " with locked(root, patience=60): text = write_page(root, [mine, other]).read_text()\n"
-        " assert 'Said of ' + mine in text and 'Said of ' + other in text\n"
-    )
-    for name in ("paths", "squiggle"):
-        (tmp_path / name).mkdir()
-        write_finding(tmp_path / name, finding(name))
-    both = [("paths", "squiggle"), ("squiggle", "paths")]
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(tmp_path), *names], stderr=subprocess.PIPE)
-        for names in both
-    ]
-    for process in processes:
-        _, errors = process.communicate()
-        assert process.returncode == 0, errors.decode()
-    assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]

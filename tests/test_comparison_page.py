@@ -16,8 +16,10 @@ import pytest
 
 from resexp.errors import RunFolderError
 from resexp.report import comparison_page as report_module
+from resexp.report.comparison_data import cells, read_comparison
 from resexp.report.comparison_page import write_report
 from resexp.report.figures.lines import line
+from resexp.report.findings import findings
 from resexp.report.formatting import size
 from resexp.report.panels import smoothed
 from resexp.report.sentences import cell_words
@@ -330,12 +332,26 @@ def test_sizes_read_as_numbers_are_set() -> None:
     sizes = (0.0, 0.334, 35.2, 412.0, 8.24e-23, 1.5e4)
     assert [size(value) for value in sizes] == [
         "underflow",
-        "0.33",
-        "35",
+        "0.334",
+        "35.2",
         "412",
-        "8.2 × 10⁻²³",
+        "8.24 × 10⁻²³",
         "1.5 × 10⁴",
     ]
+
+
+def test_a_sentence_and_the_words_folded_below_it_round_alike(comparison: Path) -> None:
+    """What a sentence says of T stands among the numbers of its evidence."""
+    checked = 0
+    for _, said in findings(cells(read_comparison(comparison)[0]), read_comparison(comparison)[1]):
+        for one in said:
+            powers = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+            numbers = re.findall(r"T\s=\s([0-9.]+)(?:\s×\s10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", one.sentence)
+            for mantissa, power in numbers:
+                value = float(f"{mantissa}e{power.translate(powers) or 0}")
+                assert f"T = {value:.3g}" in " ".join(one.evidence)
+                checked += 1
+    assert checked
 
 
 def test_a_columns_word_is_explained_under_the_pointer(comparison: Path, tmp_path: Path) -> None:

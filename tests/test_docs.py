@@ -65,7 +65,7 @@ def cut_short(command: str) -> list[str]:
         at = next(i for i, word in enumerate(words) if word.startswith(OWN))
         del words[at - 1 : at + 1]
     if words[0] == "train":
-        words += ["--set", "model.depth=8", *TINY]
+        words += ["--set", f"model.depth={11 if 'model.convs_per_block=3' in words else 8}", *TINY]
     elif words[0] == "compare":
         words += TINY + ([] if "--depth" in words else ["--depth", "8"])
     elif words[0] == "doctor":

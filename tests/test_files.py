@@ -1,6 +1,7 @@
 """A run folder: names that stay inside, one writer, writes that are whole or not there."""
 
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from resexp.errors import InUseError, ResourceError, RunFolderError, UsageError
+from resexp.records import together
 from resexp.records.files import child, disk_errors, read_regular, strict_json, write_atomic
 from resexp.records.lock import is_locked, locked
 
@@ -102,6 +104,58 @@ def test_nothing_is_written_through_a_symbolic_link(tmp_path: Path) -> None:
     (tmp_path / "last").symlink_to(run)
     with pytest.raises(RunFolderError, match="symbolic link"), locked(tmp_path / "last"):
         pass
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../mine", "a/../../mine", "/HERE/mine", "link/mine", "a\0"])
+def test_a_strangers_replacement_removes_nothing_outside_its_folder(name: str, tmp_path: Path) -> None:
+    """Whoever goes on with a folder of somebody else's lets what was prepared in it come to its end."""
+    run = prepared(tmp_path, ["kept", name.replace("/HERE", str(tmp_path))])
+    with pytest.raises(RunFolderError, match="leads out of the folder") as refused:
+        together.complete(run)
+    assert str(refused.value).isprintable()
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (run / "kept").exists()
+
+
+def test_a_strangers_replacement_replaces_nothing_outside_its_folder(tmp_path: Path) -> None:
+    run = prepared(tmp_path, ["kept"])
+    (run / together.READY / "link").mkdir()
+    (run / together.READY / "link" / "mine").write_text("theirs")
+    with pytest.raises(RunFolderError, match="leads out of the folder"):
+        together.complete(run)
+    (run / "link").unlink()
+    (run / together.READY / "link" / "mine").unlink()
+    (run / together.READY / "link" / "mine").symlink_to(tmp_path / "mine")
+    with pytest.raises(RunFolderError, match="not a regular file"):
+        together.complete(run)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert (run / "kept").exists()
+
+
+def prepared(place: Path, removed: list[str]) -> Path:
+    """A run with a replacement that was decided, and beside it a file of one's own to which a link leads."""
+    (place / "mine").write_text("mine")
+    run = place / "run"
+    (run / together.READY).mkdir(parents=True)
+    (run / together.READY / together.REMOVED).write_text(json.dumps(removed))
+    (run / "kept").write_text("kept")
+    (run / "link").symlink_to(place)
+    return run
+
+
+@pytest.mark.parametrize("content", ["", "{", "3", "{}", "[3]", "[" * 100_000])
+def test_a_damaged_replacement_is_one_line(content: str, tmp_path: Path) -> None:
+    (tmp_path / together.READY).mkdir()
+    (tmp_path / together.READY / together.REMOVED).write_text(content)
+    with pytest.raises(RunFolderError, match=r"removed\.json: damaged, not"):
+        together.complete(tmp_path)
+
+
+def test_a_replacement_whose_last_sweep_was_killed_is_done(tmp_path: Path) -> None:
+    together.replace_together(tmp_path, {"a": b"new"}, removed=[])
+    (tmp_path / together.READY).mkdir()
+    together.complete(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 @pytest.mark.parametrize("place", ["file", "file/below", "lock-is-a-folder"])

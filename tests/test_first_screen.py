@@ -54,7 +54,7 @@ def test_where_some_seeds_underflowed_only_the_bound_is_said() -> None:
     assert amount is not None
     assert amount.startswith("less than ")
     assert amount.endswith("(95% bound)")
-    mantissa = f"{found.interval[1]:.1e}".split("e")[0]
+    mantissa = f"{found.interval[1]:.2e}".split("e")[0]
     assert mantissa in amount
 
 

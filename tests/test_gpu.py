@@ -56,6 +56,7 @@ def test_every_way_trains_alike(mode: str, precision: str) -> None:
     "changes",
     [
         {"model__shortcut": "projection"},
+        {"optim__name": "adamw"},
         {"model__order": "pre", "model__kind": "plain"},
         {"model__norm": "group", "model__learn_branch_scale": True},
         {"optim__nesterov": True, "optim__ema": 0.9},

@@ -54,7 +54,7 @@ def test_every_kind_of_net_computes_what_its_own_modules_compute(model: dict[str
     for ours in (True, False):
         net = build(seed=1, num_classes=4, **({"depth": 8, "width": 8, "kind": "residual"} | model)).train()
         net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        x = torch.randn(6, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+        x = torch.randn(32, 3, 20, 20, generator=torch.Generator().manual_seed(0))
         if ours:
             found.append(scores(net, ByKernels(net, load(kernels_folder())), x))
         else:
@@ -63,28 +63,37 @@ def test_every_kind_of_net_computes_what_its_own_modules_compute(model: dict[str
         assert float((ours.double() - true).norm()) <= 2e-3 * float(true.norm()) + 1e-6
 
 
-def losses(config: Any, splits: Splits, execution: Execution, perturbed: float = 0.0) -> Tensor:
+def losses(
+    config: Any, splits: Splits, execution: Execution, perturbed: float = 0.0, seed: int = 0
+) -> Tensor:
+    """The losses of 200 steps; before each, every weight is moved by `perturbed` of itself."""
     engine = Engine(config, splits.train, execution)
-    with torch.no_grad():
-        rng = torch.Generator().manual_seed(0)
-        for parameter in engine.net.parameters():
-            parameter *= 1 + perturbed * torch.randn(parameter.shape, generator=rng)
-    return engine.advance(200).loss.double()
+    if not perturbed:
+        return engine.advance(200).loss.double()
+    rng = torch.Generator().manual_seed(seed)
+    found = []
+    for _ in range(200):
+        with torch.no_grad():
+            for parameter in engine.net.parameters():
+                parameter *= 1 + perturbed * torch.randn(parameter.shape, generator=rng)
+        found.append(engine.advance(1).loss.double())
+    return torch.cat(found)
 
 
-def test_200_steps_agree_with_torchs_as_those_with_themselves_begun_a_few_1e_minus_7_away(
-    splits: Splits,
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_200_steps_agree_with_torchs_as_those_with_themselves_perturbed_by_1e_minus_7(
+    splits: Splits, norm: str, activation: str
 ) -> None:
-    """A smooth net, whose differences have no kinks to jump at; the kernels err anew in every step.
+    """At every step, as kernels err anew in every step; where a ReLU's kink is crossed a difference jumps.
 
-    Measured: 2.3e-3 to 2.7e-3, begun 1e-7 away 5e-4 to 7e-4, begun 5e-7 away 1.4e-3 to 1.9e-3.
+    Measured (three seeds of the net): 0.1 to 4 times the larger of two draws, or of four.
     """
-    config = tiny_config(model__width=8, model__activation="silu", optim__steps=200, optim__batch_size=16)
-    torchs, perturbed, ours = (
-        losses(config, splits, execution, away)
-        for execution, away in ((TORCHS, 0.0), (TORCHS, 1e-7), (WINOGRAD, 0.0))
-    )
-    assert 0 < float((ours - torchs).norm()) <= 10 * float((perturbed - torchs).norm())
+    model = {"model__norm": norm, "model__activation": activation, "model__branch_scale": 0.5}
+    config = tiny_config(model__width=8, optim__steps=200, optim__lr=0.01, seed=2, **model)
+    torchs, ours = (losses(config, splits, execution) for execution in (TORCHS, WINOGRAD))
+    perturbed = [losses(config, splits, TORCHS, 1e-7, seed) for seed in range(2)]
+    assert 0 < float((ours - torchs).norm()) <= 10 * max(float((one - torchs).norm()) for one in perturbed)
 
 
 def test_a_run_taken_up_goes_on_with_the_same_bits(splits: Splits) -> None:

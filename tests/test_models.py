@@ -163,7 +163,8 @@ def test_words_and_dicts_agree() -> None:
         (words.Shortcut, blocks.SHORTCUTS),
         (words.Init, INITS),
     ]:
-        assert set(get_args(word)) == set(table)
+        own = get_args(word)[0] if word in (words.Activation, words.Init) else word  # beside import paths
+        assert set(get_args(own)) == set(table)
 
 
 def test_build_takes_the_keys_of_the_model_section() -> None:

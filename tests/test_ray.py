@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.grids import LONG, NUM_RUNS, bring_about, interrupt, once_saved, plan_in, trained_by
+from harness.own import write_package
 
 from resexp.cli import app
 from resexp.config import RunSection
@@ -80,3 +81,22 @@ def test_a_run_that_no_machine_can_hold_is_refused(cluster: str) -> None:
 def test_no_cluster_at_an_address_is_6() -> None:
     with pytest.raises(ResourceError, match="no Ray to be had there"), on_ray("127.0.0.1:1"):
         pass
+
+
+def test_a_cluster_that_runs_elsewhere_finds_what_is_own(
+    cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes were started in another folder, and know of this one only what the driver tells them."""
+    write_package(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    small = ["optim.steps=2", "optim.batch_size=8", "model.width=4", "model.activation=twins.py:Silu"]
+    sets = [word for text in small for word in ("--set", text)]
+    where = ["--executor", "ray", "--ray-address", cluster, "--seeds", "1", "--name", "own"]
+    app(["compare", "plain", "residual", "--config", "mine.yaml", *sets, *where], standalone_mode=False)
+    runs = [Run(path.parent) for path in (tmp_path / "runs" / "own").glob("*/result.json")]
+    assert [run.status for run in runs] == ["finished", "finished"]
+    assert {row.path for row in runs[0].manifest.plugins} >= {
+        f"{tmp_path}/twins.py:Silu",
+        "mylab.inits:lecun",
+    }

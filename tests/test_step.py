@@ -135,6 +135,8 @@ def test_going_back_leaves_nothing_behind() -> None:
         {"optim__nesterov": True, "optim__weight_decay": 0.01},
         {"record__gradient_norm": False},
         {"optim__ema": 0.9},
+        {"optim__name": "adam", "optim__weight_decay": 0.01},
+        {"optim__name": "adamw", "optim__weight_decay": 0.01},
         {"model__shortcut": "projection", "model__order": "pre", "model__width": 8},
         {"model__shortcut": "projection", "model__width": 8},
         {"model__norm": "none", "model__learn_branch_scale": True},

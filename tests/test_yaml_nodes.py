@@ -120,9 +120,9 @@ REFUSED = {
 
 @pytest.mark.parametrize("text", REFUSED, ids=lambda text: repr(text[:24]))
 def test_what_a_config_does_not_need_is_refused_in_one_line_with_its_place(text):
-    start = time.perf_counter()
+    start = time.process_time()
     _, problems = read(text)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     assert problems
     assert REFUSED[text] in problems[0]
     assert all(len(problem.splitlines()) == 1 and len(problem) < 200 for problem in problems)

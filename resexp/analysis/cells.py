@@ -169,8 +169,8 @@ def label(cell: CellKey) -> str:
     return ", ".join(f"{short(key)} {value}" for key, value in cell)
 
 
-def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
-    """Return the run's summary; its folder is given relative to `beside`.
+def summary_of(run: Run, *, arm: str, beside: Path, without: str | None = None) -> RunSummary:
+    """Return the run's summary; its folder is given relative to `beside`. without: a key that makes no cell.
 
     Raises RunFolderError where the record cannot be read. A run that has not ended has no scores yet.
     """
@@ -188,7 +188,7 @@ def summary_of(run: Run, *, arm: str, beside: Path) -> RunSummary:
         steps=run.config.optim.steps,
         parameters=run.manifest.parameters,
         folder=os.path.relpath(run.folder, beside),
-        settings=settings_of(run.config.tree()),
+        settings=tuple(pair for pair in settings_of(run.config.tree()) if pair[0] != without),
         **ended,
     )
 

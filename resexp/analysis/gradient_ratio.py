@@ -31,7 +31,7 @@ EDGE_FLOAT32, EDGE_FLOAT64 = 2.0**-126, 2.0**-1022
 float64, and at the last block it is of the order of 1."""
 ONLY_FLOAT64 = 1e-60
 """A T below it was not measured in float32."""
-UNDERFLOW = "underflow (below what float32/float64 holds)"
+UNDERFLOW = "an exact zero (below what float32/float64 holds, or cut off by dead units)"
 MIN_BLOCKS = 3
 """Outputs a stage must have, or its slope says nothing."""
 

@@ -34,6 +34,7 @@ from resexp.analysis.quadrature import (
     moments,
     noisy,
 )
+from resexp.config.imports import is_import_path, without_folder
 
 _NUM_STAGES = 3
 PREDICTED_NORMS = ("none", "batch", "layer")
@@ -106,6 +107,7 @@ def predict(
     order: str = "post",
     convs_per_block: int = 2,
     width: int = 16,
+    block: str = "basic",
     shortcut: str = "pad",
     branch_scale: float = 1.0,
     shortcut_scale: float = 1.0,
@@ -116,6 +118,10 @@ def predict(
     Input channels are taken to have mean square 1, as normalised images have.
     """
     del learn_branch_scale
+    if block != "basic":
+        return _nothing(f"not derived for {block} blocks")
+    if why := _not_derived(activation, init):
+        return _nothing(why)
     if norm not in PREDICTED_NORMS:
         return _nothing(f"a {norm} norm averages over too few channels for the wide limit")
     rules = _Rules(
@@ -142,7 +148,7 @@ def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
     and GELU with He init near sqrt(1/2) once the signal is small, where both are half the identity. `predict`
     follows the drift of a given depth.
     """
-    if norm not in PREDICTED_NORMS:
+    if norm not in PREDICTED_NORMS or _not_derived(activation, init):
         return None
     phi, size = ACTIVATION_FUNCTIONS[activation], conv_size(init, 1, 1)
     if norm != "none":
@@ -153,6 +159,13 @@ def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
         # ReLU has no scale of its own: its q may fall for ever, and its slope does not care.
         q = max(1e-30, size * moments(phi, math.sqrt(q) * NODES).square)
     return math.sqrt(size * moments(phi, math.sqrt(q) * NODES).slope)
+
+
+def _not_derived(activation: str, init: str) -> str | None:
+    """Why nothing is known of the user's own activation or init."""
+    if is_import_path(activation):
+        return f"not derived for the activation {without_folder(activation)}"
+    return f"not derived for the init {without_folder(init)}" if is_import_path(init) else None
 
 
 def conv_size(init: str, channels_in: int, channels_out: int, kernel: int = 9) -> float:

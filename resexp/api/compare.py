@@ -11,6 +11,7 @@ from resexp.api.arguments import Axes, Sets, axis_words, words_of
 from resexp.api.result import data_frame, framed
 from resexp.api.runs import Runs
 from resexp.errors import UsageError
+from resexp.experiments.best_of import run_search, search_of
 from resexp.experiments.compare import run_plan
 from resexp.experiments.executors.local import local
 from resexp.experiments.plan import make_plan
@@ -19,11 +20,12 @@ from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
 from resexp.records.schema import ComparisonDocument
-from resexp.report.comparison_data import read_comparison
+from resexp.report.comparison_data import best_of, read_comparison
 from resexp.report.comparison_page import ComparisonPage, read_page
 from resexp.report.figures.notebook import Figure, picked
 from resexp.report.findings import comparison_lines
 from resexp.report.progress import display
+from resexp.report.search import search_lines
 from resexp.report.tables import comparison_table, final_table
 from resexp.report.terminal import as_text
 from resexp.signals import stop_on_interrupt
@@ -46,7 +48,8 @@ class FinishedComparison:
     @property
     def sentences(self) -> list[str]:
         """What was found, as the terminal says it."""
-        return comparison_lines(*read_comparison(self.folder))
+        searched = search_lines(best_of(self.folder))
+        return [*searched, *comparison_lines(*read_comparison(self.folder))]
 
     @property
     def runs(self) -> Runs:
@@ -87,6 +90,8 @@ def compare(
     seeds: int = 1,
     full: bool = False,
     max_seeds: int | None = None,
+    best_of: Axes | None = None,
+    best_of_seeds: int = 3,
     name: str | None = None,
     runs_dir: str | PathLike[str] = "runs",
 ) -> FinishedComparison:
@@ -94,32 +99,40 @@ def compare(
 
     arms: "plain", "residual", configs, or folders of finished runs; in their place `by`, e.g.
     {"model.order": ["pre", "post"]}. depth, vary: what else is varied. seeds: of each. max_seeds: add seeds
-    up to so many, until the arms are told apart (`--until resolved`). The same call again goes on where it
-    was stopped. The errors are those of the command line, each a ResexpError; runs that fail raise
-    FailedRunsError once the others are compared; Ctrl-C saves and raises Interrupted.
+    up to so many, until the arms are told apart (`--until resolved`). best_of: as {"optim.lr": [0.01, 0.1]},
+    each arm at its own best value by validation loss on `best_of_seeds` separate seeds. The same call again
+    goes on where it was stopped. The errors are those of the command line, each a ResexpError; runs that fail
+    raise FailedRunsError once the others are compared; Ctrl-C saves and raises Interrupted.
     """
     if by is not None and len(by) != 1:
         raise UsageError(f"by: name one key, not {len(by)}")
     counts = [seeds] if max_seeds is None else schedule(seeds, max_seeds)
-    plan_with = partial(
-        make_plan,
-        [fspath(arm) for arm in arms],
-        runs_dir=Path(runs_dir),
-        config=None if config is None else fspath(config),
-        sets=words_of(sets, data),
-        vary=axis_words(vary, depth),
-        full=full,
-        by=None if by is None else axis_words(by),
-    )
+    arguments: dict[str, Any] = {
+        "runs_dir": Path(runs_dir),
+        "config": None if config is None else fspath(config),
+        "sets": words_of(sets, data),
+        "vary": axis_words(vary, depth),
+        "full": full,
+        "by": None if by is None else axis_words(by),
+    }
+    words, search = [fspath(arm) for arm in arms], None
+    if best_of is not None:
+        if len(best_of) != 1:
+            raise UsageError(f"best_of: name one key, not {len(best_of)}")
+        ((key, values),) = axis_words(best_of).items()
+        search = search_of(key, values, best_of_seeds, words, **arguments)
+    plan_with = search.grid if search else partial(make_plan, words, **arguments)
     plan = plan_with(num_seeds=counts[0], name=name)
     with locked(plan.folder):
         admit_kind(plan.folder, "comparison")
         with stop_on_interrupt() as stop, display() as show:
-            how: dict[str, Any] = {"command": ["resexp.compare", *map(str, arms)], "stop": stop, "show": show}
+            how: dict[str, Any] = {"command": ["resexp.compare", *words], "stop": stop, "show": show}
+            grown = partial(plan_with, name=plan.folder.name)
+            if search:
+                grown = search.at_best(run_search(search, plan.folder, executor=local(), **how), grown)
             if max_seeds is None:
-                failed = run_plan(plan, executor=local(), **how)
+                failed = run_plan(grown(num_seeds=counts[0]), executor=local(), **how)
             else:
-                grown = partial(plan_with, name=plan.folder.name)
                 failed = run_until_resolved(
                     lambda count: grown(num_seeds=count), counts, executor=local, **how
                 )

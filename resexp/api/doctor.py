@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from resexp.api.result import data_frame, framed
+from resexp.config.imports import load_callable
 from resexp.errors import UsageError
 from resexp.experiments.diagnosis import Examination, Given, diagnose
-from resexp.experiments.doctor import load_callable
 from resexp.experiments.doctor_inputs import Noise
 from resexp.records.doctor import DoctorDocument
 from resexp.report import html

@@ -1,17 +1,21 @@
 """Running claims: each one's finding in a folder of its own, and the page of all that lie there."""
 
+import os
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from resexp.claims.finding import Answer, Finding
 from resexp.claims.registry import CLAIMS, NUM_SEEDS
+from resexp.errors import InUseError
 from resexp.records.claim import ClaimDocument, MeasurementRow, PartRow, PictureRow
-from resexp.records.files import ensure, write_atomic, write_json
+from resexp.records.files import ensure, json_bytes
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.schema import FolderManifest
+from resexp.records.together import complete, replace_together
 from resexp.report.claims_page import write_page
 from resexp.report.figures.svg import to_svg
 from resexp.training.resume import versions
@@ -34,34 +38,60 @@ def run_claims(
     name and how much of it is done, in [0, 1].
     """
     ensure(root)
+    _admit_all([root / name for name in names])
     documents = []
     for name in names:
         seeds = list(range(num_seeds or NUM_SEEDS))
-        with locked(root / name):
-            admit_kind(root / name, "claim")
+        with _admitted(root / name):
             on_progress(name, 0.0)
             finding = CLAIMS[name](seeds, lambda done, name=name: on_progress(name, done))
-            documents.append(write_finding(root / name, finding))
             manifest = FolderManifest(
                 kind="claim", command=shlex.join(command), seeds=seeds, versions=versions()
             )
-            write_json(root / name / "manifest.json", manifest.to_json())
+            documents.append(write_finding(root / name, finding, manifest))
             on_progress(name, 1.0)
         with locked(root, patience=PAGE_PATIENCE):
             write_page(root, list(CLAIMS))
     return documents
 
 
-def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
-    """Write finding.json and a file per picture into `folder`; return the document."""
-    pictures = []
-    for number, picture in enumerate(finding.pictures, start=1):
-        file = f"picture{number}.svg"
-        write_atomic(folder / file, to_svg(picture.figure, picture.description).encode())
-        pictures.append(
-            PictureRow(file=file, caption=picture.caption, description=picture.description),
-        )
-    document = ClaimDocument(
+def _admit_all(folders: Sequence[Path]) -> None:
+    """Raise RunFolderError before anything is run where one of these folders holds something else."""
+    for folder in folders:
+        # One that another process has is a claim's, and may be free again when its turn comes.
+        if os.path.lexists(folder):
+            with suppress(InUseError), _admitted(folder):
+                pass
+
+
+@contextmanager
+def _admitted(folder: Path) -> Iterator[None]:
+    """Hold a claim's folder, in which what a kill left is brought to its end."""
+    with locked(folder):
+        complete(folder)
+        admit_kind(folder, "claim", mend="move it, or choose another --runs-dir")
+        yield
+
+
+def write_finding(folder: Path, finding: Finding, manifest: FolderManifest | None = None) -> dict[str, Any]:
+    """Write finding.json, a file per picture and the manifest into `folder`; return the finding's document.
+
+    A kill leaves what was there before, or all of it.
+    """
+    files = {
+        f"picture{number}.svg": to_svg(picture.figure, picture.description).encode()
+        for number, picture in enumerate(finding.pictures, start=1)
+    }
+    document = _document(finding, list(files))
+    files["finding.json"] = json_bytes(document)
+    if manifest is not None:
+        files["manifest.json"] = json_bytes(manifest.to_json())
+    replace_together(folder, files, removed=[])
+    return document
+
+
+def _document(finding: Finding, files: Sequence[str]) -> dict[str, Any]:
+    return ClaimDocument(
         name=finding.name,
         claim=finding.claim,
         source=finding.source,
@@ -72,11 +102,12 @@ def write_finding(folder: Path, finding: Finding) -> dict[str, Any]:
         setup=finding.setup,
         parts=part_rows(finding.answer),
         measurements=tuple(MeasurementRow(**vars(each)) for each in finding.measurements),
-        pictures=tuple(pictures),
+        pictures=tuple(
+            PictureRow(file=file, caption=picture.caption, description=picture.description)
+            for file, picture in zip(files, finding.pictures, strict=True)
+        ),
         details=finding.details,
     ).model_dump()
-    write_json(folder / "finding.json", document)
-    return document
 
 
 def part_rows(answer: Answer) -> tuple[PartRow, ...]:

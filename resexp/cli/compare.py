@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -56,6 +56,17 @@ def compare(
     full: Annotated[
         bool, typer.Option("--full", help="The quick look's long form: depth 56, minutes in place of one.")
     ] = False,
+    best_of: Annotated[
+        str | None,
+        typer.Option(
+            "--best-of",
+            help="A key, e.g. optim.lr=0.01,0.03,0.1: each arm at its own best value, by validation loss on "
+            "separate seeds.",
+        ),
+    ] = None,
+    best_of_seeds: Annotated[
+        int, typer.Option("--best-of-seeds", min=2, max=1000, help="With --best-of: seeds of the search.")
+    ] = 3,
     until: Annotated[
         Literal["resolved"] | None,
         typer.Option(help="resolved: add seeds until the arms are told apart, by looks planned beforehand."),
@@ -101,6 +112,8 @@ def compare(
 
     Example: resexp compare --arms model.order=pre,post --set model.depth=56
 
+    Example: resexp compare plain residual --best-of optim.lr=0.01,0.03,0.1 --set model.norm=batch --seeds 10
+
     Example: resexp compare plain residual --config he2015 --depth 20,56 --seeds 5 --dry-run
 
     Example: resexp compare plain residual --config he2015 --seeds 10 --shard 3/8
@@ -108,25 +121,30 @@ def compare(
     Example: resexp compare plain residual --config he2015 --seeds 10 --executor ray --ray-address auto
     """
     _check_place(executor, ray_address, gpus_per_run)
-    if shard and (until or dry_run or executor != "local"):
-        raise UsageError("--shard goes without --until, --dry-run and --executor ray")
+    if shard and (until or best_of or dry_run or executor != "local"):
+        raise UsageError("--shard goes without --until, --best-of, --dry-run and --executor ray")
     from resexp.analysis.looks import schedule
     from resexp.experiments.plan import make_plan
 
     counts = schedule(seeds, max_seeds) if until else [seeds]
-    plan_with = partial(
-        make_plan,
-        arms or [],
-        runs_dir=runs_dir,
-        config=config,
-        sets=sets_of(set_, data),
-        vary=axes_of(vary, depth),
-        full=full,
-        by=axes_of([by], None, "--arms") if by else None,
-    )
+    arguments: dict[str, Any] = {
+        "runs_dir": runs_dir,
+        "config": config,
+        "sets": sets_of(set_, data),
+        "vary": axes_of(vary, depth),
+        "full": full,
+        "by": axes_of([by], None, "--arms") if by else None,
+    }
+    search = None
+    if best_of:
+        from resexp.experiments.best_of import search_of
+
+        ((key, values),) = axes_of([best_of], None, "--best-of").items()
+        search = search_of(key, values, best_of_seeds, arms or [], **arguments)
+    plan_with = search.grid if search else partial(make_plan, arms or [], **arguments)
     plan = plan_with(num_seeds=counts[0], name=name)
     if dry_run:
-        _show_forecast(plan, json_)
+        _show_forecast(search.forecast(plan) if search else plan, json_)
         return
     if shard:
         _train_shard(plan, shard, json_)
@@ -144,13 +162,17 @@ def compare(
         place = partial(_place, executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
             how = {"command": ["resexp", *sys.argv[1:]], "stop": stop, "show": show}
+            grown = partial(plan_with, name=plan.folder.name)
+            if search:
+                from resexp.experiments.best_of import run_search
+
+                grown = search.at_best(run_search(search, plan.folder, executor=place(), **how), grown)
             if until:
-                grown = partial(plan_with, name=plan.folder.name)
                 failed = run_until_resolved(
                     lambda count: grown(num_seeds=count), counts, executor=place, **how
                 )
             else:
-                failed = run_plan(plan, executor=place(), **how)
+                failed = run_plan(grown(num_seeds=counts[0]), executor=place(), **how)
     _show_comparison(plan.folder, json_)
     if failed:
         raise failed
@@ -229,15 +251,16 @@ def report(
 
 def _show_comparison(folder: Path, as_json: bool) -> None:
     from resexp.records.run import read_json
-    from resexp.report.comparison_data import read_comparison
+    from resexp.report.comparison_data import best_of, read_comparison
     from resexp.report.findings import comparison_lines
+    from resexp.report.search import search_lines
     from resexp.report.tables import comparison_table
     from resexp.report.terminal import show
 
     if as_json:
         print_json(read_json(folder / "comparison.json"))
         return
-    lines = comparison_lines(*read_comparison(folder))
+    lines = [*search_lines(best_of(folder)), *comparison_lines(*read_comparison(folder))]
     show(
         comparison_table(folder),
         *lines,

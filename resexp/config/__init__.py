@@ -2,6 +2,7 @@
 
 from resexp.config.schema import (
     Activation,
+    BlockName,
     Config,
     DataName,
     DataSection,
@@ -30,6 +31,7 @@ from resexp.config.schema import (
 
 __all__ = [
     "Activation",
+    "BlockName",
     "Config",
     "DataName",
     "DataSection",

@@ -1,14 +1,16 @@
 """Config loading: a file or a shipped name, changes from the command line, every mistake told at once."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from resexp.config import Config, MultistepSchedule, SmoothSchedule, json_schema
-from resexp.config.messages import broken_rules, closest, complaints
+from resexp.config.imports import absolute, imported
+from resexp.config.messages import broken_rules, closest, complaints, location_in
+from resexp.config.schema import change_words
 from resexp.config.tree import find, from_plain, overlay, plain, put, read_file, set_in
 from resexp.config.yaml_nodes import Node, Problem, one_line
 from resexp.errors import UsageError
@@ -19,9 +21,16 @@ MAX_LINES = 20
 FOLDER = Path(__file__).parents[1] / "configs"
 
 
-def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, Any] | None = None) -> Config:
+def load(
+    path: Path | str | None,
+    sets: Sequence[str] = (),
+    base: Mapping[str, Any] | None = None,
+    *,
+    recorded: bool = False,
+) -> Config:
     """Return the config of a file (or a shipped name), changed by `a.b=c` texts, over a tree of defaults.
 
+    recorded: it is only looked at, so no code that it names is run, be it here or not.
     Raises UsageError with a line for everything that is wrong, in the file and on the command line.
     """
     tree, problems = from_plain({}), ()
@@ -33,8 +42,10 @@ def load(path: Path | str | None, sets: Sequence[str] = (), base: Mapping[str, A
     tree = overlay(_beneath(base or {}, tree), tree)
     try:
         config = Config.model_validate_json(json.dumps(plain(tree)), strict=True)
+        if not recorded:
+            problems += tuple(_not_to_be_had(config, tree))
         if not problems:
-            return config
+            return config if recorded else _from_everywhere(config)
     except ValidationError as error:
         known = {problem.location for problem in problems}
         found = _all_complaints(error, tree)
@@ -64,6 +75,28 @@ def _all_complaints(error: ValidationError, tree: Node) -> list[Problem]:
             # A union without the word that chooses its member is wrong again: it goes whole.
             wrong = {path[:-1] for path in again.keys() & wrong} - {()}
     return list(found.values())
+
+
+def _not_to_be_had(config: Config, tree: Node) -> Iterator[Problem]:
+    """Import what is the user's own; yield a problem for each that cannot be."""
+    for key, text in config.plugins():
+        path: tuple[str | int, ...] = tuple(key.split("."))
+        words = getattr(getattr(config, str(path[0])), str(path[1]))
+        if not isinstance(words, str):
+            path = (*path, words.index(text))
+        try:
+            imported(text)
+        except UsageError as error:
+            yield Problem(location_in(path, tree), f"{key}: {one_line(error.lines[0], 500)}")
+
+
+def _from_everywhere(config: Config) -> Config:
+    """Return the config with files of the user's own by absolute paths, as it is recorded."""
+    if not config.plugins():
+        return config
+    tree = config.tree()
+    change_words(tree, absolute)
+    return Config.model_validate_json(json.dumps(tree), strict=True)
 
 
 def _remove(tree: Any, path: Sequence[str | int]) -> None:

@@ -30,7 +30,7 @@ def complaints(error: ValidationError, tree: Node, schema: Schema) -> dict[Path,
             problem = _unknown_key(path, tree, schema)
         elif "keys" in context:  # a rule between keys: the schema names them, the first stands for all
             path = _first_written([(*path, key) for key in context["keys"]], tree)
-            problem = Problem(_location(path, tree), f"{_dotted(path)}: {item['msg']}")
+            problem = Problem(location_in(path, tree), f"{_dotted(path)}: {item['msg']}")
         else:
             if item["type"] in ("union_tag_invalid", "union_tag_not_found"):
                 path = (*path, _definition(path, tree, schema)["discriminator"])
@@ -79,7 +79,7 @@ def _unknown_key(path: Path, tree: Node, schema: Schema) -> Problem:
     if near := _same_key(key, schema) or closest(key, keys, cutoff=0.5):
         text += f"; did you mean {near}"
     node = find(tree, path)
-    return Problem(node.key if node else _location(path, tree), text)
+    return Problem(node.key if node else location_in(path, tree), text)
 
 
 def _same_key(key: str, schema: Schema) -> str | None:
@@ -98,7 +98,7 @@ def _wrong_value(path: Path, tree: Node, schema: Schema) -> Problem:
     text = f"{_dotted(path)}: {_got(value)}; allowed: {describe(definition, schema)}"
     if near := _near(value, definition, schema):
         text += f"; did you mean {near}"
-    return Problem(_location(path, tree), text)
+    return Problem(location_in(path, tree), text)
 
 
 def _near(value: Any, definition: Schema, schema: Schema) -> str | None:
@@ -151,6 +151,8 @@ def describe(definition: Schema, schema: Schema) -> str:
 
 
 def _text(definition: Schema) -> str:
+    if "format" in definition:
+        return definition["format"]
     form = f" of the form {definition['pattern']}" if "pattern" in definition else ""
     low, high = definition.get("minLength"), definition.get("maxLength")
     limits = [f"at least {low}" if low else "", f"at most {high}" if high else ""]
@@ -235,7 +237,7 @@ def _dotted(path: Sequence[str | int]) -> str:
     return one_line(text.removeprefix(".")) or "the config"
 
 
-def _location(path: Sequence[str | int], tree: Node) -> Location:
+def location_in(path: Sequence[str | int], tree: Node) -> Location:
     """Return where the value at `path` stands, or the nearest section above it."""
     while (node := find(tree, path)) is None:
         path = path[:-1]

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
@@ -11,22 +11,27 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from resexp._version import __version__
+from resexp.config.imports import FORM, PATTERN, identity, is_import_path, name_in
 from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
-DataName = Literal["cifar10", "crayons", "folder", "auto"]
+ImportPath = Annotated[str, Field(pattern=PATTERN, max_length=1000, json_schema_extra={"format": FORM})]
+"""Something of the user's own in a key's place; such a key stands in PLUGIN_KEYS, too."""
+DataName = Literal["cifar10", "crayons", "folder", "auto"] | ImportPath
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
+BlockName = Literal["basic", "bottleneck", "squeeze_excite", "highway", "fixup"]
 Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
 Norm = Literal["batch", "none", "group", "layer"]
-Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"]
-Init = Literal["he", "xavier", "default", "orthogonal"]
+Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] | ImportPath
+Init = Literal["he", "xavier", "default", "orthogonal"] | ImportPath
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
 KernelSource = Literal["auto", "torch", "winograd", "triton"]
-Probe = Literal["gradient_profile"]
+Probe = Literal["gradient_profile"] | ImportPath
+OptimizerName = Literal["sgd", "adam", "adamw"] | ImportPath
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -38,12 +43,16 @@ AS_EVER: dict[str, Any] = {
     "data.pad": "before",
     "data.test": "test",
     "data.test_split": 0.0,
+    "model.block": "basic",
+    "optim.name": "sgd",
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }
 """Keys younger than the first recorded runs, each with the value that does what was done without the key: a
 digest leaves them out there, so that what was trained before keeps its name. What `auto` came to is in the
 manifest, and runs that differ there are never taken for one another."""
+PLUGIN_KEYS = ("data.name", "model.activation", "model.init", "optim.name", "record.probes")
+"""Keys that take import paths; a digest has the source of what they name."""
 
 
 class Section(BaseModel):
@@ -103,6 +112,28 @@ def valid_depths(convs_per_block: int, near: int) -> tuple[int, int]:
     return stride * num_blocks + 2, stride * (num_blocks + 1) + 2
 
 
+BLOCK_NEEDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "bottleneck": {"convs_per_block": (3,)},
+    "highway": {
+        "kind": ("residual",),
+        "branch_scale": (1.0,),
+        "shortcut_scale": (1.0,),
+        "learn_branch_scale": (False,),
+    },
+    "fixup": {
+        "kind": ("residual",),
+        "norm": ("none",),
+        "order": ("post",),
+        "init": ("he",),
+        "convs_per_block": (2, 3),
+        "branch_scale": (1.0,),
+        "shortcut_scale": (1.0,),
+        "learn_branch_scale": (False,),
+    },
+}
+"""What a block of this name takes of the other keys."""
+
+
 class ModelSection(Section):
     """The net. These keys are the keyword arguments of `resexp.models.resnet.build`."""
 
@@ -114,6 +145,9 @@ class ModelSection(Section):
     """channels of stage 1, divisible by 4; the stages have w, 2w, 4w"""
     convs_per_block: Literal[1, 2, 3] = 2
     """convolutions in a block; 3 is the article's block, 2 is He's"""
+    block: BlockName = "basic"
+    """basic (He 2015); bottleneck: 1x1, 3x3, 1x1, four times the width (He 2015); squeeze_excite (Hu 2018);
+    highway: gates (Srivastava 2015); fixup: no norm, a scaled beginning (Zhang 2019)"""
     order: Order = "post"
     """post: activation after the addition (He 2015); pre: full pre-activation (He 2016)"""
     shortcut: Shortcut = "pad"
@@ -130,6 +164,14 @@ class ModelSection(Section):
     """multiplies the shortcut (He 2016, eq. 8)"""
     learn_branch_scale: bool = False
     """branch_scale is a parameter; with branch_scale 0: SkipInit / ReZero"""
+
+    @model_validator(mode="after")
+    def _block_fits_the_net(self) -> Self:
+        for key, allowed in BLOCK_NEEDS.get(self.block, {}).items():
+            if (value := getattr(self, key)) not in allowed:
+                words = " or ".join(map(str, allowed))
+                raise broken_rule(f"block {self.block} goes with {key} {words}, not {value}", key, "block")
+        return self
 
     @model_validator(mode="after")
     def _depth_fits_the_block(self) -> Self:
@@ -181,8 +223,10 @@ Schedule = Annotated[MultistepSchedule | SmoothSchedule, Field(discriminator="na
 
 
 class OptimSection(Section):
-    """SGD, its rate and its length."""
+    """The optimizer, its rate and its length."""
 
+    name: OptimizerName = "sgd"
+    """sgd; adam, adamw: with torch's own betas and eps"""
     steps: Count = 64000
     """updates of the weights"""
     batch_size: Annotated[int, Field(ge=2, le=65536)] = 128
@@ -194,7 +238,7 @@ class OptimSection(Section):
     nesterov: bool = False
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
-    """added to the gradient, in units of the weight"""
+    """added to the gradient, in units of the weight; adamw takes it off the weight, times the rate"""
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()
@@ -204,6 +248,14 @@ class OptimSection(Section):
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
             raise broken_rule("nesterov without momentum; allowed: momentum above 0", "nesterov", "momentum")
+        return self
+
+    @model_validator(mode="after")
+    def _only_sgd_has_momentum(self) -> Self:
+        for key in ("momentum", "nesterov"):
+            default = type(self).model_fields[key].default
+            if self.name != "sgd" and getattr(self, key) != default:
+                raise broken_rule(f"goes with optim.name sgd; with {self.name} leave it out", key, "name")
         return self
 
 
@@ -239,6 +291,14 @@ class RecordSection(Section):
     checkpoint_minutes: Positive = 10.0
     """minutes after which there is one in any case, once the step is finished"""
 
+    @model_validator(mode="after")
+    def _probes_have_names_of_their_own(self) -> Self:
+        names = [name_in(probe) for probe in self.probes]
+        for probe, name in zip(self.probes, names, strict=True):
+            if is_import_path(probe) and (names.count(name) > 1 or name == "gradient_profile"):
+                raise broken_rule(f"{name} is the name of another probe, too; rename one", "probes")
+        return self
+
 
 class Config(Section):
     """One experiment: everything that decides its result."""
@@ -262,12 +322,20 @@ class Config(Section):
         """Return the config as JSON's types."""
         return self.model_dump(mode="json")
 
+    def plugins(self) -> list[tuple[str, str]]:
+        """Return (key, import path) of everything in the config that is the user's own."""
+        tree = flat(self.tree())
+        words = {key: tree[key] if isinstance(tree[key], list) else [tree[key]] for key in PLUGIN_KEYS}
+        return [(key, word) for key in words for word in words[key] if is_import_path(word)]
+
     def digest(self) -> str:
         """Return 64 hex digits that name the experiment: SHA-256 over every key but `name`.
 
-        A key of AS_EVER counts only where it changes what was ever done.
+        A key of AS_EVER counts only where it changes what was ever done. Of an import path count its NAME and
+        its source, wherever that lies. Raises UsageError where it is not to be had.
         """
         tree = {key: value for key, value in self.tree().items() if key != "name"}
+        change_words(tree, identity)
         for key, value in AS_EVER.items():
             section, leaf = key.split(".")
             if tree[section][leaf] == value:
@@ -296,6 +364,14 @@ def differing_keys(a: Config, b: Config) -> list[tuple[str, Any, Any]]:
     keys = dict.fromkeys([*trees[0], *trees[1]])
     pairs = [(key, trees[0].get(key), trees[1].get(key)) for key in keys if key != "name"]
     return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def change_words(tree: dict[str, Any], change: Callable[[str], str]) -> None:
+    """Change the words of PLUGIN_KEYS in a config's tree, in place."""
+    for key in PLUGIN_KEYS:
+        section, leaf = key.split(".")
+        words = tree[section][leaf]
+        tree[section][leaf] = [change(word) for word in words] if isinstance(words, list) else change(words)
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

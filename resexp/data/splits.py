@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from resexp.config import DataName, DataSection
+from resexp.config.imports import identity, is_import_path
+from resexp.data import own_images
 from resexp.data.crayons import dataset as crayons
 from resexp.data.dataset import Dataset, OnDecoded, Raw, dataset, statistics
 from resexp.data.download import BRIEF
@@ -27,7 +29,7 @@ class Splits(NamedTuple):
     validation: Dataset | None
     test: Dataset
     name: str
-    """cifar10, crayons or folder: what `auto` turned out to be"""
+    """cifar10, crayons or folder, what `auto` turned out to be; or an import path"""
     label: str
     """for titles: CIFAR-10, crayons (drawn), folder NAME"""
     fingerprint: str
@@ -71,7 +73,11 @@ def load(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
     if section.name == "auto":
         name, raw, note = _auto(root_of(section))
         return split(raw, section, name=name, note=note)
-    return split(SOURCES[section.name](section, progress), section, name=section.name)
+    if is_import_path(section.name):
+        raw = own_images.load(section.name, str(root_of(section)))
+    else:
+        raw = SOURCES[section.name](section, progress)
+    return split(raw, section, name=section.name)
 
 
 def root_of(section: DataSection) -> Path:
@@ -157,7 +163,7 @@ SOURCES: dict[DataName, Callable[[DataSection, OnDecoded], Raw]] = {
 
 def splits_of(section: DataSection, progress: OnDecoded = lambda _: None) -> Splits:
     """Return the images of a config's data section; loaded once in a process, as `load` does."""
-    key = section.model_dump_json()
+    key = f"{section.model_dump_json()} {identity(section.name)}"
     if key not in _loaded:
         while len(_loaded) >= MOST_KEPT:
             del _loaded[next(iter(_loaded))]

@@ -29,6 +29,7 @@ from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop
 from resexp.training.execution import Execution
 from resexp.training.lr_schedule import falls_short
+from resexp.training.optimizers import require_optimizer
 from resexp.training.resume import versions
 
 SHARD_PATIENCE = 60.0
@@ -62,7 +63,8 @@ def execution_for(
         model, optim = job.config.model, job.config.optim
         shape = f"{model.model_dump_json(exclude={'init'})} {optim.batch_size}"
         seen[shape] += optim.steps * optim.batch_size
-        kinds.setdefault(f"{shape} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}", job)
+        told = f"{optim.name} {optim.momentum > 0} {optim.nesterov} {optim.ema > 0}"
+        kinds.setdefault(f"{shape} {told}", job)
     execution = where.resolve(jobs[0].config.run, num_images=min(seen.values()))
     if not execution.graphed:
         return execution
@@ -113,6 +115,8 @@ def run_plan(
             open_jobs = [job for job in own if job.folder not in taken and not _ended(job)]
             if open_jobs:
                 require_alike(jobs, open_jobs)
+                for optim in dict.fromkeys(job.config.optim for job in open_jobs):
+                    require_optimizer(optim)
                 for short in dict.fromkeys(falls_short(job.config.optim) for job in open_jobs):
                     if short:
                         show.say(short)
@@ -132,7 +136,7 @@ def run_plan(
     failed = FailedRunsError(plan.folder, failures, len(runs)) if failures else None
     if shard:
         return failed
-    summaries = list(_summaries(runs, plan.folder, failed=[failure.folder for failure in failures]))
+    summaries = list(_summaries(plan, runs, failed=[failure.folder for failure in failures]))
     if failed and not summaries:
         raise failed
     write_json(plan.folder / "comparison.json", _judged(plan.folder, manifest, summaries).to_json())
@@ -153,6 +157,8 @@ def _begun(plan: Plan, command: Sequence[str], planned_looks: int | None) -> Fol
         planned_looks=planned_looks if before is None else before.planned_looks,
         looks=[] if before is None else before.looks,
     )
+    if plan.best_of:
+        manifest = manifest.model_copy(update={"best_of": plan.best_of})
     write_json(plan.folder / "manifest.json", manifest.to_json())
     return manifest
 
@@ -184,12 +190,13 @@ def _judged(folder: Path, manifest: FolderManifest, summaries: Sequence[RunSumma
 
 
 def _summaries(
-    runs: Sequence[tuple[str, Run]], folder: Path, *, failed: Sequence[Path]
+    plan: Plan, runs: Sequence[tuple[str, Run]], *, failed: Sequence[Path]
 ) -> Iterator[RunSummary]:
     """What the records say, read anew; a run that failed may have none."""
+    searched = plan.best_of.key if plan.best_of else None
     for arm, run in runs:
         try:
-            yield summary_of(Run(run.folder), arm=arm, beside=folder)
+            yield summary_of(Run(run.folder), arm=arm, beside=plan.folder, without=searched)
         except RunFolderError:
             if run.folder not in failed:
                 raise

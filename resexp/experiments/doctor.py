@@ -1,20 +1,16 @@
 """Doctor: a question about anybody's net, and the folder of its answer."""
 
 import hashlib
-import importlib
-import importlib.util
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from resexp._version import __version__
 from resexp.config import DataSection
+from resexp.config.imports import load_callable
 from resexp.data.dataset import OnDecoded
 from resexp.data.splits import load as load_data
-from resexp.errors import UsageError
 from resexp.experiments.diagnosis import Examination, diagnose
 from resexp.experiments.doctor_inputs import Noise, Pictures
 from resexp.records.doctor import DoctorDocument
@@ -42,48 +38,6 @@ class Question(NamedTuple):
     data: DataSection | None = None
     train: int = 0
     lr: float = 0.01
-
-
-def load_callable(text: str) -> Callable[..., Any]:
-    """Return what MODULE:NAME or FILE.py:NAME names. Raises UsageError in a line for what keeps it from
-    that.
-    """
-    where, colon, name = text.rpartition(":")
-    if not colon or not where or not name:
-        raise UsageError(f"{text}: write MODULE:NAME or FILE.py:NAME, e.g. torchvision.models:resnet18")
-    try:
-        module = _module(where)
-    except UsageError:
-        raise
-    except BaseException as error:  # whatever somebody's module does while it is imported
-        why = " ".join(str(error).split())
-        raise UsageError(f"{text}: importing {where} raises {type(error).__name__}: {why}") from error
-    found = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise UsageError(f"{text}: {where} has no {name}")
-        found = getattr(found, part)
-    if not callable(found):
-        raise UsageError(f"{text}: {name} is no function or class")
-    return found
-
-
-def _module(where: str) -> ModuleType:
-    if not where.endswith(".py"):
-        sys.path.insert(0, str(Path.cwd()))
-        try:
-            return importlib.import_module(where)
-        finally:
-            sys.path.pop(0)
-    path = Path(where)
-    if not path.is_file():
-        raise UsageError(f"{where}: no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{where}: no Python file")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def case_of(question: Question, progress: OnDecoded = lambda _: None) -> Examination:

@@ -13,6 +13,7 @@ from resexp.config.load import load
 from resexp.errors import UsageError
 from resexp.records.files import child
 from resexp.records.run import Run
+from resexp.records.schema import BestOfRow
 
 QUICK_LOOK: dict[str, Any] = {
     "data": {"name": "auto", "augment": False},
@@ -79,6 +80,8 @@ class Plan(NamedTuple):
     folder: Path
     jobs: tuple[Job, ...]
     recorded: tuple[tuple[str, Run], ...]
+    best_of: BestOfRow | None = None
+    """how the value of a key was chosen for each arm, if it was"""
 
 
 def make_plan(
@@ -92,12 +95,14 @@ def make_plan(
     name: str | None = None,
     full: bool = False,
     by: Mapping[str, Sequence[str]] | None = None,
+    first_seed: int = 0,
 ) -> Plan:
     """Return the plan of `resexp compare ARMS`.
 
     An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder; or, in place of
     all of these, one of the values of the key in `by`, by its name. `vary` maps keys such as model.norm to
-    their values, as text. `full`: what no config says is taken from the full look instead of the quick one.
+    their values, as text; `first_seed` is added to the config's own. `full`: what no config says is taken
+    from the full look instead of the quick one.
     Raises UsageError for what does not fit together.
     """
     specified = _arms_by(arms, by, sets, vary)
@@ -116,7 +121,9 @@ def make_plan(
                 raise UsageError(f"compare {arm.source}: a finished run cannot be changed by --set or --vary")
             recorded.append((arm.name, Run(Path(arm.source))))
         else:
-            jobs += [(arm.name, made) for made in _configs(arm, config, look, sets, vary, num_seeds)]
+            jobs += [
+                (arm.name, made) for made in _configs(arm, config, look, sets, vary, num_seeds, first_seed)
+            ]
     _require_distinct_runs(jobs)
     _require_one_way_to_run([made for _, made in jobs])
     digests = [f"{arm} {made.digest()}" for arm, made in jobs] + [str(run.folder) for _, run in recorded]
@@ -219,6 +226,7 @@ def _configs(
     sets: Sequence[str],
     vary: Mapping[str, Sequence[str]],
     num_seeds: int,
+    first_seed: int,
 ) -> Iterator[Config]:
     own, source = arm.sets, arm.source or config
     sets = [*sets, *own]  # the norm or the init that an arm stands for keeps one pair of the quick look
@@ -239,7 +247,7 @@ def _configs(
             )
             cell.append(f"model.init={QUICK_LOOK_INIT.get(norm, 'he')}")
         first = load(source, [*sets, *cell], base)
-        for seed in range(first.seed, first.seed + num_seeds):
+        for seed in range(first.seed + first_seed, first.seed + first_seed + num_seeds):
             yield load(source, [*sets, *cell, f"seed={seed}"], base)
 
 

@@ -100,12 +100,19 @@ def replay(config: Config, folder: Path, splits: Splits, start: State | None, go
 def tensor_digests(state: State) -> dict[str, str]:
     """Return the SHA-256 of each tensor's type, shape and bits in a checkpoint, by name."""
     return {
-        f"{part}.{name}": hashlib.sha256(
-            f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + _bits(tensor)
-        ).hexdigest()
-        for part in ("net", "momentum", "average")
-        for name, tensor in state.get(part, {}).items()
+        name: hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + _bits(tensor)).hexdigest()
+        for part in ("net", "momentum", "average", "optimizer")
+        for name, tensor in _tensors_in(state.get(part, {}), part)
     }
+
+
+def _tensors_in(value: Any, name: str) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield every tensor in what a checkpoint holds, by its dotted name."""
+    if isinstance(value, torch.Tensor):
+        yield name, value
+    elif isinstance(value, dict | list | tuple):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors_in(part, f"{name}.{key}")
 
 
 def _bits(tensor: torch.Tensor) -> bytes:

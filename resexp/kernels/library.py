@@ -10,7 +10,7 @@ from torch import Tensor
 
 class _Conv(Structure):  # as in conv3x3.cpp
     _fields_ = (
-        *((name, c_void_p) for name in ("x", "w", "bias", "dy", "y", "dx", "dw", "scratch")),
+        *((name, c_void_p) for name in ("x", "w", "bias", "dy", "plus", "y", "dx", "dw", "scratch")),
         *(
             (name, c_int)
             for name in ("n", "height", "width", "channels_in", "channels_out", "stride", "threads")
@@ -48,6 +48,7 @@ class Library:
         self._c = ctypes.CDLL(str(path))
         self._c.conv3x3_scratch.restype = c_size_t
         for name, of in (
+            ("conv3x3_pays", _Conv),
             ("conv3x3_scratch", _Conv),
             ("conv3x3_forward", _Conv),
             ("conv3x3_backward", _Conv),
@@ -56,6 +57,10 @@ class Library:
             ("norm_act_backward", _Norm),
         ):
             getattr(self._c, name).argtypes = [POINTER(of)]
+
+    def pays(self, x: Tensor, w: Tensor, stride: int) -> bool:
+        """Whether the convolution is large enough to be cut into tiles."""
+        return bool(self._c.conv3x3_pays(byref(self._describe(x, w, stride))))
 
     def conv(self, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
         """Return the convolution of x [N, C, H, W] with w [K, C, 3, 3], padding 1."""
@@ -67,13 +72,13 @@ class Library:
         return y
 
     def conv_gradients(
-        self, dy: Tensor, x: Tensor, w: Tensor, stride: int, *, for_x: bool
+        self, dy: Tensor, x: Tensor, w: Tensor, stride: int, *, for_x: bool, plus: Tensor | None = None
     ) -> tuple[Tensor | None, Tensor]:
-        """Return the gradients for x, where asked for, and w."""
+        """Return the gradients for x, where asked for, with `plus` added, and w."""
         conv = self._describe(x, w, stride)
         dx = torch.empty_like(x) if for_x else None
         dw = torch.empty_like(w)
-        _set(conv, dy=dy, dx=dx, dw=dw)
+        _set(conv, dy=dy, plus=plus, dx=dx, dw=dw)
         self._call("conv3x3_backward", conv)
         return dx, dw
 

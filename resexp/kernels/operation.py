@@ -47,6 +47,12 @@ class Operations(Protocol):
         """Return F.conv2d(x, weight, bias, stride, padding=1)."""
         ...
 
+    def conv3x3_and_x(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, /
+    ) -> tuple[Tensor, Tensor]:
+        """Return conv3x3(x, weight, bias, stride) and x, for whatever else x goes to."""
+        ...
+
     def norm_act(
         self,
         x: Tensor,

@@ -15,20 +15,28 @@ MOST_CHANNELS = 512
 
 
 class _Conv3x3(torch.autograd.Function):
+    """The convolution and x itself: what comes back for x is added where its gradient is written."""
+
     @staticmethod
-    def forward(ctx: Any, library: Library, x: Tensor, w: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-        x, w = channels_last(x), channels_last(w)
+    def forward(
+        ctx: Any, library: Library, x: Tensor, w: Tensor, bias: Tensor | None, stride: int
+    ) -> tuple[Tensor, Tensor]:
+        kept, x, w = x.view_as(x), channels_last(x), channels_last(w)
         ctx.library, ctx.stride = library, stride
         ctx.save_for_backward(x, w)
-        return library.conv(x, w, bias, stride)
+        ctx.set_materialize_grads(False)
+        return library.conv(x, w, bias, stride), kept
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        (dy,) = gradients
+    def backward(ctx: Any, *gradients: Tensor | None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        dy, plus = gradients
+        if dy is None:
+            return None, plus, None, None, None
         x, w = ctx.saved_tensors
         _, for_x, _, for_bias, _ = ctx.needs_input_grad
-        dx, dw = ctx.library.conv_gradients(channels_last(dy), x, w, ctx.stride, for_x=for_x)
+        plus = None if plus is None else channels_last(plus)
+        dx, dw = ctx.library.conv_gradients(channels_last(dy), x, w, ctx.stride, for_x=for_x, plus=plus)
         return None, dx, dw, dy.sum((0, 2, 3)) if for_bias else None, None
 
 
@@ -97,8 +105,17 @@ class Kernels:
     def conv3x3(self, x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1) -> Tensor:
         """Return F.conv2d(x, w, bias, stride, padding=1); w [K, C, 3, 3], K a multiple of 8, stride 1 or 2.
 
-        What is not finite in x reaches its whole tile of 4 x 4 outputs, and as NaN.
+        What is not finite in x reaches its whole tile of 4 x 4 outputs, and as NaN. A single image, fewer
+        than 128 tiles, and 8 channels of 4 x 4 pixels are torch's: of so few products it rounds less.
         """
+        return self.conv3x3_and_x(x, w, bias, stride)[0]
+
+    def conv3x3_and_x(
+        self, x: Tensor, w: Tensor, bias: Tensor | None = None, stride: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Return conv3x3(x, w, bias, stride) and x, so that the two gradients of x are summed in one pass."""
+        if not self._library.pays(x, w, stride):
+            return F.conv2d(x, w, bias, stride, padding=1), x
         return _Conv3x3.apply(self._library, x, w, bias, stride)  # pyright: ignore[reportReturnType]
 
     def norm_act(

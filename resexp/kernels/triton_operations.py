@@ -238,6 +238,12 @@ class TritonKernels:
             self._sums[y] = sums
         return y
 
+    def conv3x3_and_x(
+        self, x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1
+    ) -> tuple[Tensor, Tensor]:
+        """Return conv3x3(x, weight, bias, stride) and x."""
+        return self.conv3x3(x, weight, bias, stride), x
+
     def norm_act(
         self,
         x: Tensor,

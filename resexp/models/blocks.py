@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resexp.config import Activation, Kind, Norm, Order, Shortcut
+from resexp.models.plugins import own_activation
 
 
 def group_norm(channels: int) -> nn.Module:
@@ -32,6 +34,20 @@ def conv(channels_in: int, channels_out: int, *, kernel: int = 3, stride: int = 
 def scaled(x: Tensor, scale: Tensor | float) -> Tensor:
     """scale * x, without a pass over the memory where scale is the number 1."""
     return x if isinstance(scale, float) and scale == 1.0 else scale * x
+
+
+def make_activation(name: Activation) -> nn.Module:
+    """A new module of that activation; of a word that is not among ACTIVATIONS, by import path."""
+    return ACTIVATIONS[name]() if name in ACTIVATIONS else own_activation(name)
+
+
+class ConvShape(NamedTuple):
+    """Channels in and out, the kernel's side, and the stride of a convolution."""
+
+    source: int
+    target: int
+    kernel: int
+    stride: int
 
 
 class PadShortcut(nn.Module):
@@ -72,6 +88,13 @@ class Block(nn.Module):
     activation once more. `pre` order (He et al. 2016): R is norm, activation, conv, ...; nothing after.
     """
 
+    expansion = 1
+    """of a stage's width, what comes out"""
+    zero_head = False
+    """whether the head begins at zero"""
+    only_layers = True
+    """whether R is its layers and nothing else"""
+
     def __init__(
         self,
         channels_in: int,
@@ -92,13 +115,11 @@ class Block(nn.Module):
         self.kind = kind
         self.order = order
         self.shortcut_scale = shortcut_scale
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = make_activation(activation)
         self.num_convs = convs_per_block
-        for i in range(1, convs_per_block + 1):
-            first = i == 1
-            source = channels_in if first else channels_out
-            self.add_module(f"conv{i}", conv(source, channels_out, stride=stride if first else 1, norm=norm))
-            self.add_module(f"norm{i}", NORMS[norm](source if order == "pre" else channels_out))
+        for i, shape in enumerate(self.shapes(channels_in, channels_out, stride), start=1):
+            self.add_module(f"conv{i}", self.conv(*shape, norm=norm))
+            self.add_module(f"norm{i}", NORMS[norm](shape.source if order == "pre" else shape.target))
         self.same_shape = stride == 1 and channels_in == channels_out
         if kind == "residual" and not self.same_shape:
             self.shortcut = SHORTCUTS[shortcut](channels_in, channels_out, stride, norm=norm, order=order)
@@ -106,6 +127,17 @@ class Block(nn.Module):
             self.shortcut = nn.Identity()
         scale = torch.tensor(branch_scale)
         self.branch_scale = nn.Parameter(scale) if learn_branch_scale else branch_scale
+
+    def shapes(self, channels_in: int, channels_out: int, stride: int) -> "list[ConvShape]":
+        """Return what each convolution is like, in depth order."""
+        first = ConvShape(channels_in, channels_out, 3, stride)
+        return [first] + [ConvShape(channels_out, channels_out, 3, 1)] * (self.num_convs - 1)
+
+    def conv(self, source: int, target: int, kernel: int, stride: int, *, norm: Norm) -> nn.Conv2d:
+        return conv(source, target, kernel=kernel, stride=stride, norm=norm)
+
+    def begin(self, num_blocks: int) -> None:
+        """Change the weights once they are drawn, where the block has a beginning of its own."""
 
     def layers(self) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Yield (conv, norm) in depth order."""

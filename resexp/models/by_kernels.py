@@ -40,13 +40,15 @@ class ByKernels:
             return self._net.head(self._kernels.pool(x).float())
 
     def _block(self, block: Block, x: Tensor) -> Tensor:
+        if not block.only_layers:
+            return block(x)
         r = x
         if block.order == "pre":
             for conv, norm in block.layers():
                 r = self._conv(conv, self._norm(norm, block.activation, r))
             return block.join(x, r)
         for i, (conv, norm) in enumerate(block.layers(), start=1):
-            r = self._conv(conv, r)
+            r, x = self._conv_and_x(conv, x) if i == 1 else (self._conv(conv, r), x)
             if i < block.num_convs:
                 r = self._norm(norm, block.activation, r)
             elif _adds_unscaled(block):
@@ -69,16 +71,20 @@ class ByKernels:
         return self._kernels.serves_conv(conv.in_channels, conv.out_channels, conv.stride[0])
 
     def _conv(self, conv: nn.Module, x: Tensor) -> Tensor:
+        return self._conv_and_x(conv, x)[0]
+
+    def _conv_and_x(self, conv: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        """conv(x) and x for the shortcut."""
         if not self._serves(conv):
-            return conv(x)
+            return conv(x), x
         assert isinstance(conv, nn.Conv2d)
-        return self._kernels.conv3x3(x, conv.weight, conv.bias, conv.stride[0])
+        return self._kernels.conv3x3_and_x(x, conv.weight, conv.bias, conv.stride[0])
 
     def _norm(
         self, norm: nn.Module, activation: nn.Module, x: Tensor, shortcut: Tensor | None = None
     ) -> Tensor:
         """activation(norm(x) + shortcut), in one pass where the kernels have one."""
-        relu = isinstance(activation, nn.ReLU)
+        relu = type(activation) is nn.ReLU  # a subclass may be anything
         if (
             not isinstance(norm, nn.BatchNorm2d)
             or not self._kernels.serves_norm(norm.num_features)

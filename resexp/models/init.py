@@ -7,6 +7,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from resexp.config import Init
+from resexp.models.plugins import own_init
 from resexp.seeds import derive
 
 
@@ -44,10 +45,11 @@ def initialize(net: nn.Module, init: Init, seed: int) -> None:
     Biases are 0, except with `default`, which draws them from the same interval as the weight.
     Norms keep weight 1 and bias 0.
     """
+    draw = INITS[init] if init in INITS else own_init(init)
     for name, layer in net.named_modules():
         if not isinstance(layer, nn.Conv2d | nn.Linear):
             continue
-        INITS[init](layer.weight, torch.Generator().manual_seed(derive(seed, "init", f"{name}.weight")))
+        draw(layer.weight, torch.Generator().manual_seed(derive(seed, "init", f"{name}.weight")))
         if layer.bias is None:
             continue
         if init == "default":

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from resexp.config import ModelSection
-from resexp.models.blocks import ACTIVATIONS, NORMS, Block, conv
+from resexp.models.blocks import NORMS, Block, conv, make_activation
 from resexp.models.init import initialize
+from resexp.models.variants import BLOCK_CLASSES
 
 NUM_STAGES = 3
 
@@ -22,7 +23,8 @@ class Network(nn.Module):
 
     def __init__(self, model: ModelSection, num_classes: int) -> None:
         super().__init__()
-        axes = model.model_dump(exclude={"depth", "width", "init"})
+        axes = model.model_dump(exclude={"depth", "width", "init", "block"})
+        make = BLOCK_CLASSES[model.block]
         num_blocks = (model.depth - 2) // (NUM_STAGES * model.convs_per_block)
         post = model.order == "post"
 
@@ -30,22 +32,22 @@ class Network(nn.Module):
         self.stem.add_module("conv", conv(3, model.width, norm=model.norm))
         if post:
             self.stem.add_module("norm", NORMS[model.norm](model.width))
-            self.stem.add_module("activation", ACTIVATIONS[model.activation]())
+            self.stem.add_module("activation", make_activation(model.activation))
 
         channels = model.width
         for stage in range(NUM_STAGES):
             blocks = nn.Sequential()
             for i in range(num_blocks):
                 transition = stage > 0 and i == 0
-                widened = channels * 2 if transition else channels
-                blocks.append(Block(channels, widened, stride=2 if transition else 1, **axes))
+                widened = model.width * 2**stage * make.expansion
+                blocks.append(make(channels, widened, stride=2 if transition else 1, **axes))
                 channels = widened
             self.add_module(f"stage{stage + 1}", blocks)
 
         self.closing = nn.Sequential()
         if not post:
             self.closing.add_module("norm", NORMS[model.norm](channels))
-            self.closing.add_module("activation", ACTIVATIONS[model.activation]())
+            self.closing.add_module("activation", make_activation(model.activation))
         self.head = nn.Linear(channels, num_classes)
 
     def blocks(self) -> Iterator[tuple[str, Block]]:
@@ -60,6 +62,16 @@ class Network(nn.Module):
         for name, block in self.blocks():
             layers += [(f"{name}.conv{i}", layer) for i, (layer, _) in enumerate(block.layers(), start=1)]
         return [*layers, ("head", self.head)]
+
+    @torch.no_grad()
+    def begin(self) -> None:
+        """Change the drawn weights as the blocks' own beginning asks."""
+        blocks = [block for _, block in self.blocks()]
+        for block in blocks:
+            block.begin(len(blocks))
+        if blocks[0].zero_head:
+            self.head.weight.zero_()
+            self.head.bias.zero_()
 
     @torch.no_grad()
     def take(self, tensors: Mapping[str, Tensor]) -> None:
@@ -91,4 +103,5 @@ def build(*, seed: int, num_classes: int, **model: Any) -> Network:
     section = ModelSection(**model)
     net = Network(section, num_classes)
     initialize(net, section.init, seed)
+    net.begin()
     return net

@@ -104,7 +104,12 @@ def strict_json(value: Any, *, indent: int | None = None) -> str:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write one JSON document, whole or not at all."""
-    write_atomic(path, (strict_json(value, indent=1) + "\n").encode())
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Mapping[str, Any]) -> bytes:
+    """Return a JSON document as it stands in a file."""
+    return (strict_json(value, indent=1) + "\n").encode()
 
 
 def read_regular(path: Path, max_bytes: int) -> bytes:

@@ -147,7 +147,7 @@ class Run:
     @cached_property
     def config(self) -> Config:
         try:
-            return load(self.folder / "config.yaml", [])
+            return load(self.folder / "config.yaml", [], recorded=True)
         except UsageError as error:
             raise RunFolderError(*error.lines) from error
 

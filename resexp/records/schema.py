@@ -99,11 +99,21 @@ class Versions(Record):
     torch: str
 
 
+class PluginRow(Record):
+    """What of the user's own a run began with."""
+
+    key: str
+    path: str
+    sha256: str
+    """of its source"""
+
+
 class Manifest(Record):
     """manifest.json of a run: what it needs to go on or be compared, and where it began."""
 
     kind: Literal["run"]
     config_digest: str
+    plugins: list[PluginRow] = []
     data: Images
     execution: RecordedExecution
     versions: Versions
@@ -130,6 +140,27 @@ class LookRow(Record):
     ended: int
 
 
+class ChoiceRow(Record):
+    """The value at which an arm is compared.
+
+    losses: validation losses by value, one a search seed, None where it diverged.
+    """
+
+    arm: str
+    cell: dict[str, Any]
+    value: str
+    losses: dict[str, list[float | None]]
+
+
+class BestOfRow(Record):
+    """A search before a comparison: the key, its seeds, how many images were held back to choose by."""
+
+    key: str
+    seeds: list[int]
+    validation: int
+    choices: list[ChoiceRow]
+
+
 class FolderManifest(Record):
     """manifest.json of what is no run: a comparison, a table of gradients, a claim."""
 
@@ -142,6 +173,7 @@ class FolderManifest(Record):
     """of a comparison: the names of its runs' folders"""
     planned_looks: int | None = None
     looks: list[LookRow] = []
+    best_of: BestOfRow | None = None
 
 
 class StepRow(Record):

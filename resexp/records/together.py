@@ -3,13 +3,16 @@
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from resexp.records.files import disk_errors, sync_folder, write_atomic
+from resexp.errors import RunFolderError
+from resexp.records.files import disk_errors, read_regular, sync_folder, write_atomic
 
 READY = ".replacing"
 REMOVED = "removed.json"
+MAX_NAMES_BYTES = 1 << 20
 
 
 def replace_together(folder: Path, contents: Mapping[str, bytes], removed: Iterable[str]) -> None:
@@ -32,17 +35,53 @@ def replace_together(folder: Path, contents: Mapping[str, bytes], removed: Itera
 
 
 def complete(folder: Path) -> None:
-    """Bring a replacement to its end that was decided and then killed; without one, do nothing."""
+    """Bring a replacement to its end that was decided and then killed; without one, do nothing.
+
+    The folder may be anybody's: nothing outside it is removed or replaced. Raises RunFolderError instead.
+    """
     ready = folder / READY
     if not ready.is_dir() or ready.is_symlink():
         return
     with disk_errors(folder):
-        for name in json.loads((ready / REMOVED).read_bytes()):
+        removed, replaced = _removed(ready), _replaced(ready)
+        for name in [*removed, *replaced]:
+            _refuse_outside(folder, name)
+        for name in removed:
             (folder / name).unlink(missing_ok=True)
-        for path in sorted(ready.rglob("*")):
-            if path.is_file() and path.name != REMOVED:
-                target = folder / path.relative_to(ready)
-                os.replace(path, target)
-                sync_folder(target.parent)
+        for name in replaced:
+            os.replace(ready / name, folder / name)
+            sync_folder((folder / name).parent)
         shutil.rmtree(ready)
         sync_folder(folder)
+
+
+def _removed(ready: Path) -> list[str]:
+    path = ready / REMOVED
+    if not os.path.lexists(path):  # killed while what was done with was being swept up
+        return []
+    try:
+        names = json.loads(read_regular(path, MAX_NAMES_BYTES))
+    except (ValueError, RecursionError) as error:
+        raise RunFolderError(f"{path}: damaged, not JSON") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise RunFolderError(f"{path}: damaged, not a list of names")
+    return names
+
+
+def _replaced(ready: Path) -> list[str]:
+    names = []
+    for path in sorted(ready.rglob("*")):
+        kind = path.lstat().st_mode
+        if not stat.S_ISDIR(kind) and not stat.S_ISREG(kind):
+            raise RunFolderError(f"{path}: not a regular file")
+        if stat.S_ISREG(kind) and path != ready / REMOVED:
+            names.append(str(path.relative_to(ready)))
+    return names
+
+
+def _refuse_outside(folder: Path, name: str) -> None:
+    """Raise RunFolderError for a name that leads out of the folder, by itself or through a link."""
+    parts = name.split("/")
+    beside = not all(part.strip(".") and "\0" not in part for part in parts)
+    if beside or any((folder / "/".join(parts[:n])).is_symlink() for n in range(1, len(parts))):
+        raise RunFolderError(f"{folder / READY}: {name!r} leads out of the folder; remove {READY}")

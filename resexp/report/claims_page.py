@@ -3,6 +3,7 @@
 A folder may be anybody's: what is in it is checked, and one that cannot be shown keeps no other from it.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def claims_page(folders: Sequence[Path]) -> str:
     faults: list[str] = []
     for folder in folders:
         try:
-            if (folder / "finding.json").exists():
+            # A link that leads nowhere is there, too, and to be told.
+            if os.path.lexists(folder) and (not folder.is_dir() or os.path.lexists(folder / "finding.json")):
                 found[folder] = read_claim(folder)
         except (RunFolderError, OSError) as error:
             faults.append(str(error))

@@ -14,8 +14,16 @@ from typing import Any
 from resexp.analysis.cells import DEPTH, INIT, NORM, cell_axes, grouped, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
-from resexp.records.run import Run, read_json
-from resexp.records.schema import ComparisonDocument, Manifest, OutputRow, ProbeRow, RunRow, VerdictRow
+from resexp.records.run import Run, read_folder_manifest, read_json
+from resexp.records.schema import (
+    BestOfRow,
+    ComparisonDocument,
+    Manifest,
+    OutputRow,
+    ProbeRow,
+    RunRow,
+    VerdictRow,
+)
 from resexp.report.sentences import cell_words
 
 Curve = Mapping[float, float]
@@ -38,13 +46,15 @@ class Entry:
     began: Manifest | None
     speed: float | None
     fault: str | None
+    searched: str | None = None
+    """the key whose value was chosen for each arm"""
 
     @cached_property
     def facts(self) -> Mapping[str, Any]:
         """The config by dotted keys, without name and seed; where it cannot be read, what its row has."""
         known = {DEPTH: self.run.depth, NORM: self.run.norm, INIT: self.run.init}
         settings = settings_of(self.config.tree()) if self.config else ()
-        return known | dict(settings)
+        return {key: value for key, value in (known | dict(settings)).items() if key != self.searched}
 
     def fact(self, key: str) -> Any:
         """One of the facts as JSON has it, None where it is not known."""
@@ -107,7 +117,22 @@ def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
         document = ComparisonDocument.read(read_json(path))
     except ValueError as error:
         raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again") from error
-    return [entry_of(folder, row) for row in document.runs], document.verdicts
+    searched = searched_key(folder)
+    return [entry_of(folder, row, searched) for row in document.runs], document.verdicts
+
+
+def searched_key(folder: Path) -> str | None:
+    """Return the key whose value was chosen for each arm, None where nothing was searched."""
+    found = best_of(folder)
+    return found.key if found else None
+
+
+def best_of(folder: Path) -> BestOfRow | None:
+    """Return how a key's value was chosen for each arm of a comparison, if it was."""
+    try:
+        return read_folder_manifest(folder / "manifest.json").best_of
+    except RunFolderError:  # the comparison stands without it
+        return None
 
 
 def read_curves(entry: Entry) -> Curves | str:
@@ -135,15 +160,15 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def entry_of(folder: Path, row: RunRow) -> Entry:
-    """Return a run of the comparison in this folder."""
+def entry_of(folder: Path, row: RunRow, searched: str | None = None) -> Entry:
+    """Return a run of the comparison in this folder. searched: a key that makes no cell."""
     run = Run(folder / row.folder)
     try:
         manifest, config, speed = run.manifest, run.config, run.images_per_second
         _ = run.result
     except RECORD_DAMAGE as error:
         return Entry(row, run.folder, None, None, None, _reason(error, run.folder))
-    return Entry(row, run.folder, config, manifest, speed, None)
+    return Entry(row, run.folder, config, manifest, speed, None, searched)
 
 
 def _loss(run: Run) -> Curve:

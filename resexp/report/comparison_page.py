@@ -8,9 +8,9 @@ from resexp._version import __version__
 from resexp.errors import RunFolderError
 from resexp.records.files import write_atomic
 from resexp.records.run import read_json
-from resexp.records.schema import FolderManifest, VerdictRow
+from resexp.records.schema import BestOfRow, FolderManifest, VerdictRow
 from resexp.report import html
-from resexp.report.comparison_data import Cell, Entry, cells, read_comparison
+from resexp.report.comparison_data import Cell, Entry, best_of, cells, read_comparison
 from resexp.report.depth_panels import depth_figures
 from resexp.report.figures.page_picture import PagePicture, write_pictures
 from resexp.report.figures.style import arm_colours
@@ -19,6 +19,7 @@ from resexp.report.first_screen import first_screen
 from resexp.report.formatting import enumerated, first_upper
 from resexp.report.panels import CellPictures, Colours, cell_pictures
 from resexp.report.provenance import differed, how_it_was_run, lead
+from resexp.report.search import search_lines, search_pictures
 from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
 
 MAX_SIZE = 1_200_000
@@ -45,7 +46,7 @@ GLOSSARY = {
     "while no recorded loss lies 0.05 below that of guessing.",
     "final loss": "The mean training loss over the last tenth of the steps, in nats.",
     "response": "What a block computes before x is added, R(x).",
-    "underflow": "A number too small for the computer's arithmetic; it is shown as zero.",
+    "underflow": "An exact zero: too small for a computer's numbers, or cut off where all units are dead.",
 }
 GRADIENT_TEXT = (
     "How large the gradient dE/dx still is at each layer, measured in units of what leaves the last block. "
@@ -93,13 +94,19 @@ def read_page(folder: Path) -> tuple[ComparisonPage, FinalTable]:
     """Return the page and the table of the comparison in a folder. Raises as `write_report`."""
     entries, verdicts = read_comparison(folder)
     table = final_table(entries, verdicts)
-    return comparison_page(entries, verdicts, table, command=_command(folder)), table
+    searched = best_of(folder)
+    return comparison_page(entries, verdicts, table, command=_command(folder), searched=searched), table
 
 
 def comparison_page(
-    entries: Sequence[Entry], verdicts: Sequence[VerdictRow], table: FinalTable, *, command: str
+    entries: Sequence[Entry],
+    verdicts: Sequence[VerdictRow],
+    table: FinalTable,
+    *,
+    command: str,
+    searched: BestOfRow | None = None,
 ) -> ComparisonPage:
-    """Return the page of a comparison. command: what makes it again."""
+    """Return the page of a comparison. command: what makes it again. searched: what was chosen before it."""
     arms = {entry.run.arm: entry.run.kind for entry in entries}
     data = enumerated(
         dict.fromkeys(entry.began.data.label for entry in entries if entry.began),
@@ -108,6 +115,7 @@ def comparison_page(
     found = cells(entries)
     pictures, undrawn = _pictures(found, data, arm_colours(arms))
     depths = _fitting(depth_figures(found, data, arm_colours(arms)), MAX_SIZE / 4)
+    searches = list(search_pictures(searched, data, arm_colours(arms))) if searched else []
     faults = [entry.fault for entry in entries if entry.fault]
     unread = dict.fromkeys([*faults, *(why for cell in pictures for why in cell.unread)])
     title = " against ".join(arms)
@@ -122,6 +130,13 @@ def comparison_page(
             place="found",
         ),
         html.section("In numbers", _table(table)),
+        html.section(
+            "What was tried before",
+            *map(html.paragraph, search_lines(searched)),
+            html.gallery(picture.html for picture in searches),
+        )
+        if searched
+        else "",
         *_drawn(pictures, depths, undrawn),
         html.section("What differed between the arms", differed(entries)),
         html.section("How it was run", html.definitions(how_it_was_run(entries))),
@@ -134,7 +149,9 @@ def comparison_page(
     page = html.page(
         f"{screen.title if screen else title} · {data}", parts, script=html.source_of("charts.js")
     )
-    return ComparisonPage(page, [*(one for cell in pictures for one in cell.all), *depths], list(unread))
+    return ComparisonPage(
+        page, [*(one for cell in pictures for one in cell.all), *depths, *searches], list(unread)
+    )
 
 
 def _findings(found: Sequence[Cell], verdicts: Sequence[VerdictRow]) -> Sequence[str]:

@@ -47,13 +47,23 @@ def duration(seconds: float) -> str:
 
 
 def size(value: float) -> str:
-    """Return a size as it is set in print: 0.33, 35, 8.2 × 10⁻²³; an exact zero is an underflow."""
+    """Return a size as it is set in print, to the three digits of recorded words: 0.535, 35.2, 8.21 × 10⁻²³.
+
+    An exact zero is an underflow.
+    """
     if value == 0:
         return "underflow"
+    if not math.isfinite(value):
+        return not_finite(value)
     if 0.01 <= abs(value) < 1000:
-        return f"{value:.2g}" if abs(value) < 100 else f"{value:.0f}"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+        return f"{value:.3g}"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{float(mantissa):g} × 10{str(int(exponent)).translate(SUPERSCRIPTS)}"
+
+
+def not_finite(value: float) -> str:
+    """Return what is beyond a float, as a mean of losses on their way out, or no number at all."""
+    return NOTHING if math.isnan(value) else "∞" if value > 0 else "-∞"
 
 
 def first_upper(text: str) -> str:
@@ -70,6 +80,8 @@ def scientific(value: float) -> str:
     """Return a size with two digits; an exact zero is an underflow."""
     if value == 0:
         return "underflow"
+    if not math.isfinite(value):
+        return not_finite(value)
     if 0.01 <= abs(value) < 100:
         return f"{value:.2g}"
     mantissa, exponent = f"{value:.1e}".split("e")

@@ -32,13 +32,14 @@ class FirstLook(NamedTuple):
     @property
     def sentence(self) -> str:
         """How much arrives at layer 1 of each arm's net, as it was measured."""
-        known = [
-            f"{arm} has {_amount(points[min(points)])}" for arm, points in self.arriving.items() if points
-        ]
         where = f", {self.cell}" if self.cell else ""
-        if not known:
+        if not any(self.arriving.values()):
             return f"Before training{where}: no gradient that could be measured."
-        said = f"at layer 1 of {self.depth}, of its last block's gradient, {', '.join(known)}"
+        amounts = [
+            f"{arm} has {_amount(points[min(points)]) if points else 'none that could be measured'}"
+            for arm, points in self.arriving.items()
+        ]
+        said = f"at layer 1 of {self.depth}, of its last block's gradient, {', '.join(amounts)}"
         return f"Before training{where}: {said}."
 
     @property
@@ -102,4 +103,4 @@ class LiveView:
 
 
 def _amount(ratio: float) -> str:
-    return amount(ratio, scientific) if ratio > 0 else "an exact zero (underflow)"
+    return amount(ratio, scientific) if ratio > 0 else "an exact zero"

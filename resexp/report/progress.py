@@ -106,7 +106,7 @@ class Bars:
 
     def expect(self, places: Mapping[str, RunPlace]) -> None:
         self._view.expect(places)
-        self._progress.update(self._all, total=len(places), visible=len(places) > 1)
+        self._progress.reset(self._all, total=len(places), visible=len(places) > 1)
 
     def first_looks(self, looks: Sequence[FirstLook]) -> None:
         console = self._progress.console
@@ -147,7 +147,7 @@ class PlainLines:
             self.say(f"{label}  step {snapshot.step}/{snapshot.steps}  {figures(snapshot)}")
 
     def expect(self, places: Mapping[str, RunPlace]) -> None:
-        self._num_runs = len(places)
+        self._num_over, self._num_runs = 0, len(places)
 
     def first_looks(self, looks: Sequence[FirstLook]) -> None:
         for look in looks:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from resexp.analysis.cells import DEPTH, short
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
+from resexp.config.imports import without_folder
 from resexp.records.jsonl import Row
 from resexp.records.schema import RunRow, VerdictRow
 from resexp.report.formatting import first_upper, size
@@ -45,7 +46,10 @@ class Headline(NamedTuple):
 def cell_words(cell: Row) -> str:
     """Return what was varied in words, from short keys: 'depth 56, no normalisation'."""
     words = {"norm": NORM_NAMES, "init": INIT_NAMES}
-    return ", ".join(words.get(key, {}).get(str(value), f"{key} {value}") for key, value in cell.items())
+    return ", ".join(
+        words.get(key, {}).get(str(value), f"{key} {without_folder(str(value))}")
+        for key, value in cell.items()
+    )
 
 
 def setting_words(name: Row) -> str:

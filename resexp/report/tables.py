@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
 from resexp.analysis.statistics import mean_estimate
+from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.errors import RunFolderError
 from resexp.records.jsonl import Row
@@ -73,7 +74,7 @@ def final_table(entries: Sequence[Entry], verdicts: Sequence[VerdictRow]) -> Fin
         where = {short(axis): group[0].fact(axis) for axis in axes}
         judged = _judged(verdicts, group[0].run.arm, where)
         rows.append({"arm": group[0].run.arm, **where, **_scores(group, judged)})
-    named = [Column(short(axis), _plain(short(axis)), axis == DEPTH) for axis in axes]
+    named = [Column(short(axis), _setting(short(axis)), axis == DEPTH) for axis in axes]
     return FinalTable(rows, [Column("arm", _plain("arm"), False), *named, *COLUMNS])
 
 
@@ -196,6 +197,10 @@ def _plain(key: str) -> Callable[[Row], str]:
     return lambda row: or_nothing(str, row[key])
 
 
+def _setting(key: str) -> Callable[[Row], str]:
+    return lambda row: or_nothing(lambda value: without_folder(str(value)), row[key])
+
+
 def _seeds(row: Row) -> str:
     fates = [f"{row[fate]} {fate}" for fate in ("stuck", "diverged", "unfinished") if row[fate]]
     return f"{row['seeds']}" + (f" ({', '.join(fates)})" if fates else "")
@@ -216,6 +221,8 @@ def _with_interval(key: str, text: Callable[[float], str]) -> Callable[[Row], st
 
 
 def _gradients(row: Row) -> str:
+    if row["gradient_last"] == 0:
+        return "0 / 0"  # nothing came from the head, as where it begins at zero: no underflow
     return f"{or_nothing(scientific, row['gradient_first'])} / {or_nothing(scientific, row['gradient_last'])}"
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from resexp.analysis.cells import short
+from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.records.claim import ClaimDocument
 from resexp.records.jsonl import Row
@@ -24,7 +25,7 @@ NUM_SHOWN = 4
 COUNTS = ("runs", "there_already", "steps", "seconds")
 ALWAYS = ("depth", "kind")
 IF_VARIED = (
-    "norm", "init", "activation", "order", "width", "convs_per_block", "shortcut", "branch_scale",
+    "norm", "init", "activation", "order", "width", "convs_per_block", "block", "shortcut", "branch_scale",
     "shortcut_scale", "learn_branch_scale",
 )  # fmt: skip
 """A column each where the nets differ, else words under the table."""
@@ -139,7 +140,7 @@ def gradients_text(document: Row) -> TextTable:
     rows = GradientsDocument.read(document).rows
     keys = [*ALWAYS, *(key for key in IF_VARIED if _varied(key, rows))]
     names = [*(key.replace("_", " ") for key in keys), "T", "factor a layer", "theory", "word", "1e±3"]
-    texts = [[*(str(row.setting(key)) for key in keys), *_texts(row)] for row in rows]
+    texts = [[*(without_folder(str(row.setting(key))) for key in keys), *_texts(row)] for row in rows]
     return TextTable(names, texts, NUMBERS)
 
 
@@ -152,7 +153,9 @@ def gradients_notes(document: Row) -> list[str]:
     table = GradientsDocument.read(document)
     rows = table.rows
     seeds = len(rows[0].seeds)
-    shared = [f"{key} {rows[0].setting(key)}" for key in IN_WORDS if not _varied(key, rows)]
+    shared = [
+        f"{key} {without_folder(str(rows[0].setting(key)))}" for key in IN_WORDS if not _varied(key, rows)
+    ]
     lines = [
         *([f"All nets: {', '.join(shared)}."] if shared else []),
         f"T: size of dE/dx at the stem's output over that at the last block's. n = {seeds} "

@@ -14,6 +14,7 @@ from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
 
 from resexp.analysis.gradient_ratio import slope
 from resexp.config import Config
+from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.records.schema import ProfileRow
 from resexp.records.summary import first_over_last
@@ -56,6 +57,7 @@ HOW_TO_READ = Path(__file__).with_name("how_to_read.md").read_text("utf-8")
 def opening(config: Config, data: str, *, explained: bool = True) -> list[Summary]:
     """Return what is shown from the start: layout, settings and, where `explained`, how to read all of it."""
     named = {key: getattr(config.model, key) for key in HPARAM_SETTINGS}
+    named |= {key: without_folder(word) for key, word in named.items() if isinstance(word, str)}
     optim = config.optim
     settings = {
         **named,

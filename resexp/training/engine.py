@@ -23,6 +23,7 @@ from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution, compiled, kernels_for
 from resexp.training.lr_schedule import learning_rate
+from resexp.training.optimizers import kept, make_optimizer, take_up
 from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
 
 
@@ -76,7 +77,7 @@ class Engine:
         self.train = train.to(execution.device)
         net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
         self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        self.optimizer = self._sgd()
+        self.optimizer = make_optimizer(config.optim, self.net, execution)
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
         self.weights = [layer.weight for _, layer in layers]
         seen = synchronised(self.net) if execution.sync_batch_norm else self.net
@@ -90,24 +91,6 @@ class Engine:
         shape = (config.optim.batch_size, *self.train.images.shape[1:])
         self.apart(group.settle_buckets, self._forward, self.net, shape)
         self._make_steps = self._stepper(derive(config.seed, "batches"))
-
-    def _sgd(self) -> torch.optim.SGD:
-        """SGD whose momentum is there before the first step, so that it never moves in memory."""
-        optim, graphed = self.config.optim, self.execution.graphed
-        optimizer = torch.optim.SGD(
-            self.net.parameters(),
-            lr=torch.tensor(optim.lr, device=self.execution.device) if graphed else optim.lr,
-            momentum=optim.momentum,
-            nesterov=optim.nesterov,
-            weight_decay=optim.weight_decay,
-            # Reads the rate where it lies; the others ask the device for its value. None, since False would
-            # also switch off PyTorch's own choice: on a GPU all tensors in a few kernels.
-            fused=True if graphed else None,
-        )
-        if optim.momentum:
-            for parameter in self.net.parameters():
-                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-        return optimizer
 
     def _stepper(self, seed: int) -> Stepper:
         update = partial(
@@ -129,7 +112,7 @@ class Engine:
             update,
             self.optimizer,
             inputs,
-            [tensor for part in self._tensors().values() for tensor in part.values()],
+            [tensor for part in self._tensors().values() for tensor in part.values()] + self._kept_besides(),
             batch_size=self.config.optim.batch_size,
             num_layers=len(self.weights),
             device=self.execution.device,
@@ -195,10 +178,11 @@ class Engine:
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, besides the config: tensors and plain values."""
-        return {"step": self.step, **self._tensors()}
+        own = {} if self.config.optim.name == "sgd" else {"optimizer": self.optimizer.state_dict()}
+        return {"step": self.step, **self._tensors(), **own}
 
     def _tensors(self) -> dict[str, Mapping[str, Tensor]]:
-        """All that a step changes, in place, by part and name."""
+        """All that a step changes, in place, by part and name; of optimizers only what SGD keeps."""
         ema = {"average": dict(self._ema.state())} if self._ema else {}
         return {"net": dict(self.net.state_dict()), "momentum": self._momentum(), **ema}
 
@@ -210,12 +194,17 @@ class Engine:
             if "momentum_buffer" in state[parameter]
         }
 
+    def _kept_besides(self) -> list[Tensor]:
+        return [] if self.config.optim.name == "sgd" else kept(self.optimizer)
+
     @torch.no_grad()
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` returned. Raises KeyError when it is of another net."""
         for part, tensors in self._tensors().items():
             for name, tensor in tensors.items():
                 tensor.copy_(state[part][name])
+        if self.config.optim.name != "sgd":
+            take_up(self.optimizer, state["optimizer"])
         self.step = state["step"]
 
 

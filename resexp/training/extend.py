@@ -8,7 +8,7 @@ from typing import Any
 
 from resexp.config import Config, MultistepSchedule, OptimSection, write
 from resexp.errors import RunFolderError
-from resexp.records.files import strict_json
+from resexp.records.files import json_bytes
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.records.together import replace_together
@@ -36,7 +36,7 @@ def extend(folder: Path, steps: int) -> Config:
     manifest = run.manifest.model_copy(update={"config_digest": new.digest(), "extended": extended})
     contents = {
         "config.yaml": write(new).encode(),
-        "manifest.json": (strict_json(manifest.to_json(), indent=1) + "\n").encode(),
+        "manifest.json": json_bytes(manifest.to_json()),
     }
     if state is not None and state["step"] == num:
         contents |= _without_an_end(folder, state, new)

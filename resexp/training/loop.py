@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resexp.config import Config
+from resexp.config.imports import name_in
 from resexp.data.batches import epoch_steps, render, sample, unaugmented
 from resexp.data.splits import Splits
 from resexp.errors import Diverged, Interrupted, ResourceError, Terminated
@@ -159,7 +160,9 @@ def _run(
     if alone and (tried := rehearsed(execution, [(config, few)])) != execution:
         execution = tried
         say(f"execution: {execution.reason}")
-    group.broadcast(TrainingTask(config, splits.name, splits.fingerprint, execution).to_json())
+    group.broadcast(
+        TrainingTask(config, splits.name, splits.fingerprint, execution, config.digest()).to_json()
+    )
     splits = splits.to(execution.device)  # once: every evaluation looks at them
     engine = Engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
@@ -301,7 +304,7 @@ def _look(span: Span, engine: Engine, splits: Splits, logger: MetricsLogger) -> 
     if span.probe:
         batch = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
         for name in engine.config.record.probes:
-            logger.probe(engine.step, name, probe(name)(engine.copy_of_net(), batch))
+            logger.probe(engine.step, name_in(name), probe(name)(engine.copy_of_net(), batch))
     return scores
 
 

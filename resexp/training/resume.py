@@ -13,12 +13,13 @@ import torch
 
 from resexp._version import __version__
 from resexp.config import Config, write
+from resexp.config.imports import imported
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.losses import LOSSES
 from resexp.records.run import Run
-from resexp.records.schema import Images, Manifest, RecordedExecution, Versions
+from resexp.records.schema import Images, Manifest, PluginRow, RecordedExecution, Versions
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine
@@ -102,7 +103,7 @@ def begin(
         return None
     try:
         engine.restore(state)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise RunFolderError(f"{folder}/checkpoints: of another net ({error})") from error
     say(f"{folder}: goes on from step {engine.step}")
     return state["journal"]
@@ -143,9 +144,12 @@ def _named(found: Mapping[str, str]) -> str:
 
 
 def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> Manifest:
+    plugins = [PluginRow(key=key, path=text, sha256=imported(text).sha256) for key, text in config.plugins()]
+    own: dict[str, Any] = {"plugins": plugins} if plugins else {}
     return Manifest(
         kind="run",
         config_digest=config.digest(),
+        **own,
         data=Images(
             name=splits.name,
             label=splits.label,

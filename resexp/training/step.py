@@ -90,7 +90,8 @@ class EagerSteps:
     def __call__(self, start: int, num_steps: int, should_stop: Callable[[], bool]) -> Readings:
         readings = []
         for step in range(start, start + num_steps):
-            self._optimizer.param_groups[0]["lr"] = self._inputs.rate(step)
+            for group in self._optimizer.param_groups:
+                group["lr"] = self._inputs.rate(step)
             readings.append(self._update(self._inputs.draw(step)))
             if should_stop():
                 break

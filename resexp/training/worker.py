@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from resexp.config import Config
 from resexp.data.splits import load
-from resexp.errors import DataError
+from resexp.errors import DataError, UsageError
 from resexp.signals import stop_on_signals
 from resexp.training.distributed.process_group import joined
 from resexp.training.distributed.rank import Rank
@@ -21,6 +21,8 @@ class TrainingTask(NamedTuple):
     """what `data.name` turned out to be"""
     fingerprint: str
     execution: Execution
+    digest: str = ""
+    """of the config, for the sources of its plug-ins"""
 
     def to_json(self) -> str:
         """Return it as JSON: between ranks nothing travels that a stranger could make an object of."""
@@ -38,10 +40,14 @@ class TrainingTask(NamedTuple):
 def follow(here: Rank) -> int:
     """Train along with rank 0, as it says, until it says how to end; return the exit code.
 
-    Raises DataError (exit 3) where the images are not those that rank 0 has.
+    Raises DataError (exit 3) where the images are not those that rank 0 has, UsageError (exit 2) where the
+    source of a plug-in is not.
     """
     with joined(here) as group, stop_on_signals() as stop:
         task = TrainingTask.from_json(group.broadcast())
+        if task.config.plugins() and task.config.digest() != task.digest:
+            named = ", ".join(text for _, text in task.config.plugins())
+            raise UsageError(f"rank {here.rank}: the source of {named} is not that of rank 0")
         section = task.config.data.model_copy(update={"name": task.data_name})
         splits = load(section)
         if splits.fingerprint != task.fingerprint:

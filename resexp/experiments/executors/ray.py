@@ -17,9 +17,10 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from resexp.config import Config, RunSection
+from resexp.config.imports import imported
 from resexp.data.dataset import Dataset
 from resexp.data.splits import Splits, splits_of
-from resexp.errors import Exit, ResourceError
+from resexp.errors import Exit, ResourceError, UsageError
 from resexp.experiments.executors import LOST_WORKERS, Executor, Failure
 from resexp.experiments.executors.ray_actor import RayMailbox, reporting
 from resexp.experiments.executors.ray_here import prepared
@@ -112,7 +113,14 @@ class _OnRay:
         running: dict[ObjectRef[Failure | None], Job] = {}
         for job in jobs:
             elsewhere = job._replace(folder=job.folder.resolve())
-            arguments = (elsewhere, names[job.folder], images[job.data], execution, versions(), mailbox)
+            arguments = (
+                elsewhere,
+                names[job.folder],
+                images[job.data],
+                execution,
+                _decisive(job.config),
+                mailbox,
+            )
             running[train.remote(*arguments)] = job
         with stop.polling():
             asked = False
@@ -175,13 +183,23 @@ def _train(
     mailbox: Any,
 ) -> Failure | None:
     """The task: one run, on a machine of the cluster."""
-    if versions() != wanted:
-        why = f"{job.folder}: {platform.node()} has {versions()}, where the comparison was begun {wanted}"
+    try:
+        here = _decisive(job.config)
+    except UsageError as error:
+        return Failure(job.folder, error.code, (f"{job.folder}: {platform.node()}: {error.lines[0]}",))
+    if here != wanted:
+        why = f"{job.folder}: {platform.node()} has {here}, where the comparison was begun {wanted}"
         return Failure(job.folder, Exit.RESOURCES, (f"{why}; install the same everywhere",))
     with reporting(mailbox) as (stop, relay):
         if stop():
             return None
         return carry_out(job, label, partial(_fetch, images[0]), execution, stop=stop, show=relay)
+
+
+def _decisive(config: Config) -> dict[str, str]:
+    """What decides a run's bits and may differ between machines: versions, and the source of plug-ins."""
+    sources = {key: imported(text).sha256[:12] for key, text in config.plugins()}
+    return versions() | sources
 
 
 @lru_cache(maxsize=2)

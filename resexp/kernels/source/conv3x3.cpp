@@ -5,7 +5,7 @@
 // takes whole images, a few rows of tiles at a time, so that what it makes of them stays in its cache:
 //
 //     forward     V = BT x B           M = V U (a product of matrices for each place)     y = AT M A
-//     backward    D = A dy AT          M = D UT          dx += B M BT (tiles overlap)
+//     backward    D = A dy AT          M = D UT          dx = plus + B M BT (tiles overlap)
 //                 V = BT x B           S += DT V         dw = GT S G, once, summed over threads in their order
 //
 // So the bits of y and dx depend on nothing but the numbers, those of dw on the number of threads as well.
@@ -15,8 +15,8 @@
 #include "tiles.h"
 
 struct Conv {
-    const float *x, *w, *bias, *dy;  // bias may be null
-    float *y, *dx, *dw, *scratch;    // dx may be null
+    const float *x, *w, *bias, *dy, *plus;  // bias and plus may be null
+    float *y, *dx, *dw, *scratch;           // dx may be null
     int n, height, width, in, out, stride, threads;
 };
 
@@ -53,10 +53,9 @@ template <class T> static void pack(const Conv &c, float *U, bool transposed) {
     for (int k = share.first; k < share.last; k++)
         each_vector(c.in, [&](auto lanes, int i) INLINE_LAMBDA {
             using L = decltype(lanes);
-            using V = typename L::V;
-            V half[N][3], w[3], u[N];
+            typename L::D half[N][3], w[3], u[N];
             for (int s = 0; s < 3; s++) {
-                for (int r = 0; r < 3; r++) w[r] = load<L>(c.w + ((size_t)k * 9 + r * 3 + s) * c.in + i);
+                for (int r = 0; r < 3; r++) load_double<L>(c.w + ((size_t)k * 9 + r * 3 + s) * c.in + i, w[r]);
                 T::g(w, u);
                 for (int a = 0; a < N; a++) half[a][s] = u[a];
             }
@@ -66,7 +65,7 @@ template <class T> static void pack(const Conv &c, float *U, bool transposed) {
                     float *place = U + (size_t)(a * N + b) * c.in * c.out;
                     for (int l = 0; l < L::SIZE; l++) {
                         const size_t at = transposed ? packed(c.out, c.in, k, i + l) : packed(c.in, c.out, i + l, k);
-                        place[at] = u[b][l];
+                        place[at] = (float)u[b][l];
                     }
                 }
             }
@@ -195,9 +194,9 @@ static __attribute__((noinline)) void outputs(const Conv &c, const Plan<T> &p, f
     }
 }
 
-// dx: the gradient at a tile's inputs, added where the tile before it or above it has written already.
+// dx: the gradient at a tile's inputs, added where the tile before it or above it has written already, else to `plus`.
 template <class T>
-static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<T> &p, float *image, int row, float *line, const float *from, size_t block) {
+static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<T> &p, float *image, const float *plus, int row, float *line, const float *from, size_t block) {
     constexpr int N = T::N, STEP = T::M * T::STRIDE, OVERLAP = N - STEP;
     const int C = c.in, floats = c.width * C, pitch = p.line_in * C, columns = p.columns, height = c.height;
     const size_t next = p.place_in;
@@ -227,8 +226,9 @@ static __attribute__((noinline)) void input_gradients(const Conv &c, const Plan<
         for (int i = 0; i < N; i++) {
             const int y = row * STEP + i - 1;
             if (y < 0 || y >= height) continue;
-            float *at = image + (size_t)y * floats + q;
-            store(at, i < OVERLAP && row ? d[i] + load<L>(at) : d[i]);
+            const size_t at = (size_t)y * floats + q;
+            const float *to = i < OVERLAP && row ? image : plus;
+            store(image + at, to ? d[i] + load<L>(to + at) : d[i]);
         }
     });
 }
@@ -240,19 +240,22 @@ template <class T> static void filter_gradient(const Conv &c, const Plan<T> &p, 
     for (int k = share.first; k < share.last; k++)
         each_vector(c.in, [&](auto lanes, int q) INLINE_LAMBDA {
             using L = decltype(lanes);
-            typename L::V half[3][N], s[N], w[3];
+            typename L::D half[3][N], s[N], w[3], other;
             for (int b = 0; b < N; b++) {
                 for (int a = 0; a < N; a++) {
                     const float *at = S + ((size_t)(a * N + b) * c.out + k) * c.in + q;
-                    s[a] = load<L>(at);
-                    for (int thread = 1; thread < omp_get_num_threads(); thread++) s[a] += load<L>(at + thread * p.sums);
+                    load_double<L>(at, s[a]);
+                    for (int thread = 1; thread < omp_get_num_threads(); thread++) {
+                        load_double<L>(at + thread * p.sums, other);
+                        s[a] += other;
+                    }
                 }
                 T::gt(s, w);
                 for (int r = 0; r < 3; r++) half[r][b] = w[r];
             }
             for (int r = 0; r < 3; r++) {
                 T::gt(half[r], w);
-                for (int t = 0; t < 3; t++) store(c.dw + ((size_t)k * 9 + r * 3 + t) * c.in + q, w[t]);
+                for (int t = 0; t < 3; t++) store_double<L>(c.dw + ((size_t)k * 9 + r * 3 + t) * c.in + q, w[t]);
             }
         });
 }
@@ -319,15 +322,28 @@ template <class T> static void backward(const Conv &c) {
                 add_outer(d, V + place * p.place_in, mine + (size_t)place * c.in * c.out, tiles, c.out, c.in);
             }
             if (c.dx)
-                for (int r = 0; r < rows; r++)
-                    input_gradients<T>(c, p, c.dx + (first + r) / p.rows * in, (first + r) % p.rows, line_dx, M + r * row_of_tiles, block);
+                for (int r = 0; r < rows; r++) {
+                    const size_t image = (first + r) / p.rows * in;
+                    const float *plus = c.plus ? c.plus + image : nullptr;
+                    input_gradients<T>(c, p, c.dx + image, plus, (first + r) % p.rows, line_dx, M + r * row_of_tiles, block);
+                }
         });
 #pragma omp barrier
         filter_gradient<T>(c, p, S);
     }
 }
 
+// Whether a pass by tiles is worth it, and errs by no more than four times what a plain convolution does. A single image
+// is one thread's; transforming the filter takes as long as some 30 tiles; and the shorter a sum, the less a plain
+// convolution rounds, least with 8 channels of 4 x 4 pixels.
+template <class T> static bool pays(const Conv &c) {
+    const Plan<T> p(c);
+    const bool shortest = (c.in == 8 || c.out == 8) && p.rows == 1 && p.columns == 1;
+    return c.n > 1 && (long)c.n * p.rows * p.columns >= 128 && !shortest;
+}
+
 extern "C" {
+int conv3x3_pays(const Conv *c) { return c->stride == 1 ? pays<Stride1>(*c) : pays<Stride2>(*c); }
 // Floats of scratch that a pass over `c` needs: forward, or backward where c.dw is set.
 size_t conv3x3_scratch(const Conv *c) { return c->stride == 1 ? Plan<Stride1>(*c).floats(*c) : Plan<Stride2>(*c).floats(*c); }
 void conv3x3_forward(const Conv *c) { c->stride == 1 ? forward<Stride1>(*c) : forward<Stride2>(*c); }

@@ -8,6 +8,8 @@
 constexpr int BLOCK = 16;
 constexpr int ACCUMULATORS = WIDE == 16 ? 24 : 12;  // of 32 and of 16 registers
 
+constexpr int SHORT = 16;  // products in a sum before it is added to the others: the error grows with a sum's length
+
 static INLINE int blocks(int channels) { return (channels + BLOCK - 1) / BLOCK; }
 
 // n rows as some groups of at most MOST, as equal as can be: f(Number<rows>, first row).
@@ -75,7 +77,8 @@ static __attribute__((noinline)) void multiply(const float *A, const float *B, f
     });
 }
 
-// out[rows][columns] += A[t][rows] (transposed) B[t][columns], A and B in blocks, out row by row.
+// out[rows][columns] += A[t][rows] (transposed) B[t][columns], A and B in blocks, out row by row; in sums of
+// SHORT to 2 SHORT tiles.
 static __attribute__((noinline)) void add_outer(const float *A, const float *B, float *out, int T, int rows, int columns) {
     const size_t block = (size_t)T * BLOCK;
     each_panel(columns, [&](auto lanes, auto vectors, int first) INLINE_LAMBDA {
@@ -89,20 +92,21 @@ static __attribute__((noinline)) void add_outer(const float *A, const float *B, 
                 constexpr int R = decltype(number)::VALUE;
                 const float *a = A + k / BLOCK * block + row;
                 float *o = out + (size_t)(k + row) * columns + first;
-                V sum[R][NV];
+                for (int t = 0; t < T;) {
+                    V sum[R][NV] = {};
+                    for (const int end = T - t < 2 * SHORT ? T : t + SHORT; t < end; t++)
 #pragma GCC unroll 8
-                for (int r = 0; r < R; r++)
+                        for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-                    for (int v = 0; v < NV; v++) sum[r][v] = load<L>(o + (size_t)r * columns + v * L::SIZE);
-                for (int t = 0; t < T; t++)
+                            for (int v = 0; v < NV; v++) sum[r][v] += a[t * BLOCK + r] * load<L>(b[v] + t * BLOCK);
 #pragma GCC unroll 8
                     for (int r = 0; r < R; r++)
 #pragma GCC unroll 2
-                        for (int v = 0; v < NV; v++) sum[r][v] += a[t * BLOCK + r] * load<L>(b[v] + t * BLOCK);
-#pragma GCC unroll 8
-                for (int r = 0; r < R; r++)
-#pragma GCC unroll 2
-                    for (int v = 0; v < NV; v++) store(o + (size_t)r * columns + v * L::SIZE, sum[r][v]);
+                        for (int v = 0; v < NV; v++) {
+                            float *at = o + (size_t)r * columns + v * L::SIZE;
+                            store(at, load<L>(at) + sum[r][v]);
+                        }
+                }
             });
     });
 }

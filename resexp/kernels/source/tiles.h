@@ -4,7 +4,7 @@
 // rows and then along the columns, so a product there stands for a channel's N x N numbers, and summing over
 // channels makes of each of the N x N places one product of matrices. The transposes of the three (a, b, gt) give
 // the exact gradients by the same products. Derivation: evaluate the polynomials at N - 1 points and infinity
-// (Winograd 1980; Lavin and Gray 2016); what the points are decides the error.
+// (Winograd 1980; Lavin and Gray 2016); what the points are decides the error. Filters are few: g and gt are for doubles.
 #pragma once
 #include "vectors.h"
 
@@ -15,9 +15,9 @@ struct Stride1 {
     static constexpr double P = 0.625, Q = 1.5, P2 = P * P, Q2 = Q * Q;
     static constexpr float p = P, q = Q, p2 = P2, q2 = Q2, p3 = P2 * P, q3 = Q2 * Q, s2 = P2 + Q2, pq2 = P2 * Q2;
     // 1 / (product of a point's differences to the others), times the point's powers 0, 1, 2
-    static constexpr float g0 = 1 / (P2 * Q2);
-    static constexpr float gp = 1 / (2 * P2 * (P2 - Q2)), gp1 = P / (2 * P2 * (P2 - Q2)), gp2 = 1 / (2 * (P2 - Q2));
-    static constexpr float gq = 1 / (2 * Q2 * (Q2 - P2)), gq1 = Q / (2 * Q2 * (Q2 - P2)), gq2 = 1 / (2 * (Q2 - P2));
+    static constexpr double g0 = 1 / (P2 * Q2);
+    static constexpr double gp = 1 / (2 * P2 * (P2 - Q2)), gp1 = P / (2 * P2 * (P2 - Q2)), gp2 = 1 / (2 * (P2 - Q2));
+    static constexpr double gq = 1 / (2 * Q2 * (Q2 - P2)), gq1 = Q / (2 * Q2 * (Q2 - P2)), gq2 = 1 / (2 * (Q2 - P2));
 
     template <class V> static INLINE void bt(const V *d, V *o) {
         V t = d[4] - q2 * d[2], u = d[3] - q2 * d[1], v = d[4] - p2 * d[2], w = d[3] - p2 * d[1];
@@ -76,7 +76,7 @@ struct Stride2 {
     static constexpr int STRIDE = 2, M = 4, N = 9;
     static constexpr double P = 0.5, Q = 1.5, P2 = P * P, Q2 = Q * Q;
     static constexpr float p = P, q = Q, p2 = P2, q2 = Q2, p3 = P2 * P, q3 = Q2 * Q, s2 = P2 + Q2, pq2 = P2 * Q2;
-    static constexpr float gp = 1 / (2 * P * (P2 - Q2)), gp1 = P * gp, gq = 1 / (2 * Q * (Q2 - P2)), gq1 = Q * gq;
+    static constexpr double gp = 1 / (2 * P * (P2 - Q2)), gp1 = P * gp, gq = 1 / (2 * Q * (Q2 - P2)), gq1 = Q * gq;
 
     template <class V> static INLINE void bt(const V *d, V *o) {
         V u = d[6] - q2 * d[2], t = p * (d[4] - q2 * d[0]), v = d[6] - p2 * d[2], w = q * (d[4] - p2 * d[0]);

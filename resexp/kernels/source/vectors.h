@@ -20,16 +20,19 @@ template <> struct Lanes<4> {
     static constexpr int SIZE = 4;
     typedef float V __attribute__((vector_size(16)));
     typedef int32_t I __attribute__((vector_size(16)));
+    typedef double D __attribute__((vector_size(32)));
 };
 template <> struct Lanes<8> {
     static constexpr int SIZE = 8;
     typedef float V __attribute__((vector_size(32)));
     typedef int32_t I __attribute__((vector_size(32)));
+    typedef double D __attribute__((vector_size(64)));
 };
 template <> struct Lanes<16> {
     static constexpr int SIZE = 16;
     typedef float V __attribute__((vector_size(64)));
     typedef int32_t I __attribute__((vector_size(64)));
+    typedef double D __attribute__((vector_size(128)));
 };
 using Wide = Lanes<WIDE>;
 using Narrow = Lanes<WIDE < 8 ? WIDE : 8>;  // for the last 8 channels, where WIDE does not divide them
@@ -39,7 +42,13 @@ template <class T> static INLINE typename T::V load(const float *p) {
     memcpy(&v, p, sizeof v);
     return v;
 }
+template <class T> static INLINE void load_double(const float *p, typename T::D &v) {  // by reference: no ABI has them all
+    v = __builtin_convertvector(load<T>(p), typename T::D);
+}
 template <class V> static INLINE void store(float *p, V v) { memcpy(p, &v, sizeof v); }
+template <class T> static INLINE void store_double(float *p, const typename T::D &v) {
+    store(p, __builtin_convertvector(v, typename T::V));
+}
 template <class T> static INLINE typename T::V all(float s) { return s - typename T::V{}; }
 
 // v where m > 0 or m is NaN, else 0: the ReLU (m = v) and its gradient as torch has them.

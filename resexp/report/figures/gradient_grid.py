@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from resexp.config.imports import without_folder
 from resexp.records.jsonl import Row
 from resexp.records.schema import GradientRow, GradientsDocument, OutputRow, ProfileRow
 from resexp.report.figures.gradient_curves import MIN_DECADES, decade_span, heat_panel
@@ -28,6 +29,7 @@ SHOWN_IF_VARIED = (
     "order",
     "width",
     "convs_per_block",
+    "block",
     "shortcut",
     "branch_scale",
     "shortcut_scale",
@@ -124,7 +126,8 @@ def _words(row: GradientRow, rows: Sequence[GradientRow]) -> str:
     norm = "no norm" if row.norm == "none" else f"{row.norm} norm"
     varied = [key for key in SHOWN_IF_VARIED if len({other.setting(key) for other in rows}) > 1]
     extra = [f"\n{key.replace('_', ' ')} {row.setting(key)}" for key in varied]
-    return f"{norm}, {row.setting('init')} init\n{row.setting('activation')}" + "".join(extra)
+    init, activation = (without_folder(str(row.setting(key))) for key in ("init", "activation"))
+    return f"{norm}, {init} init\n{activation}" + "".join(extra)
 
 
 def _points(row: GradientRow) -> list[Point]:
