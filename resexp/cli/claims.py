@@ -24,7 +24,7 @@ def claims(
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """Put the article's claims to the test, each in a small experiment, with drawings.
+    """Put the article's claims to the test. Each is a small experiment, with drawings.
 
     Example: resexp claims squiggle highway
     """

@@ -233,7 +233,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="A comparison's folder.", autocompletion=run_folders)],
     json_: JsonOption = False,
 ) -> None:
-    """Build a comparison's page and tables again, from what is recorded.
+    """Build a comparison's page again. Its tables, too, from what is recorded.
 
     Example: resexp report runs/compare-1a2b3c4d
     """

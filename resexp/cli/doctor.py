@@ -40,7 +40,7 @@ def doctor(
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """Measure the gradient at initialisation in any net, layer by layer; with --train after steps, too.
+    """Measure the gradient in any net, layer by layer. At initialisation; with --train after steps, too.
 
     The net is shown noise; with --data images, for which --set takes data.KEY=VALUE.
 

@@ -24,7 +24,7 @@ def export(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Write a record for other tools: settings, results, and every number of every step.
+    """Write a record for other tools. Settings, results, and every number of every step.
 
     Nothing leaves this machine: what a tracker could upload, it uploads when you tell it to.
 

@@ -41,7 +41,7 @@ def gradients(
     runs_dir: RunsDirOption = Path("runs"),
     json_: JsonOption = False,
 ) -> None:
-    """Measure the gradient at initialisation, layer by layer, over a grid of nets. Trains nothing.
+    """Measure the gradient at initialisation. Layer by layer, over a grid of nets; trains nothing.
 
     Without options: both kinds, depths 8, 20, 56, with and without batch norm.
 

@@ -74,7 +74,7 @@ def verify_run(
     ] = None,
     json_: JsonOption = False,
 ) -> None:
-    """Check a run: every digest again, and the steps between its last two checkpoints trained again.
+    """Check a run. Every digest again, and the steps between its last two checkpoints trained again.
 
     Example: resexp verify runs/residual56
 
