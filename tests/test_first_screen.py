@@ -1,6 +1,7 @@
 """The first screen says what the record carries, and no more."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,18 @@ def test_a_title_names_a_net_as_losing_its_gradient_only_where_the_record_does(
 )
 def test_an_amount_is_the_recorded_ratio(values: list[float], said: str) -> None:
     assert _amount(verdict(values)) == said
+
+
+def test_of_gates_that_weigh_x_no_screen_speaks(comparison: Path) -> None:
+    entries, verdicts = read_comparison(comparison)
+    gated = []
+    for entry in entries:
+        assert entry.config is not None
+        if entry.run.kind == "residual":
+            model = entry.config.model.model_copy(update={"block": "highway"})
+            entry = replace(entry, config=entry.config.model_copy(update={"model": model}))
+        gated.append(entry)
+    assert first_screen(cells(gated), verdicts, "folder tiny") is None
 
 
 def test_where_some_seeds_underflowed_only_the_bound_is_said() -> None:

@@ -147,7 +147,8 @@ class ModelSection(Section):
     """convolutions in a block; 3 is the article's block, 2 is He's"""
     block: BlockName = "basic"
     """basic (He 2015); bottleneck: 1x1, 3x3, 1x1, four times the width (He 2015); squeeze_excite (Hu 2018);
-    highway: gates (Srivastava 2015); fixup: no norm, a scaled beginning (Zhang 2019)"""
+    highway: y = R(x) T(x) + x (1 - T(x)) (Srivastava 2015); fixup: no norm, a scaled beginning
+    (Zhang 2019)"""
     order: Order = "post"
     """post: activation after the addition (He 2015); pre: full pre-activation (He 2016)"""
     shortcut: Shortcut = "pad"

@@ -34,7 +34,8 @@ GLOSSARY = {
     "the same seed in two arms begin with the same weights and see the same images.",
     "layer": "A convolution or the last, fully connected one, counted from the input. Layer 1 is the stem, "
     "the convolution before the first block.",
-    "block": "A few layers in a row. A plain block computes F(x), a residual one R(x) + x: the same layers.",
+    "block": "A few layers in a row. A plain block computes F(x), a residual one R(x) + x: the same layers. "
+    "With highway gates T it is R(x) T(x) + x (1 - T(x)).",
     "gradient reaching layer 1 (T)": "The size of dE/dx, by how much the error changes with what a layer "
     "gives out, at layer 1 over that at the last block.",
     "factor a layer": "By how much the gradient's size changes from one layer to the one before, on average.",
@@ -45,7 +46,7 @@ GLOSSARY = {
     "guessing": "What a net does that gives every class the same probability. A net is still at guessing "
     "while no recorded loss lies 0.05 below that of guessing.",
     "final loss": "The mean training loss over the last tenth of the steps, in nats.",
-    "response": "What a block computes before x is added, R(x).",
+    "response": "What a block computes before the shortcut joins it, R(x).",
     "underflow": "An exact zero: too small for a computer's numbers, or cut off where all units are dead.",
 }
 GRADIENT_TEXT = (

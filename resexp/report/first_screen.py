@@ -67,6 +67,10 @@ class Outcome(NamedTuple):
         return "–" if self.accuracy is None else f"{100 * self.accuracy:.1f}%"
 
 
+GATED = ("highway",)
+"""Blocks that weigh x before they add it: nothing that is said of `+ x` is said of them."""
+
+
 class FirstScreen(NamedTuple):
     """All that stands on it, as text and places."""
 
@@ -122,7 +126,9 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[VerdictRow], data: st
 
 
 def _arms(cells: Sequence[Cell]) -> dict[str, str] | None:
-    """The two arms by kind; None unless there is exactly one of each."""
+    """The two arms by kind; None unless there is exactly one of each, and the residual one adds x itself."""
+    if any(e.config and e.config.model.block in GATED for cell in cells for e in cell.entries):
+        return None
     found = {entry.run.arm: entry.run.kind for cell in cells for entry in cell.entries}
     kinds = {kind: arm for arm, kind in found.items()}
     both = {kind: kinds[kind] for kind in ("plain", "residual") if kind in kinds}
