@@ -136,6 +136,21 @@ def test_no_page_and_no_table_of_a_comparison_has_a_command_in_it(compared: Path
         assert commands_in(text) == [], name
 
 
+def test_no_exported_table_has_a_command_in_it(comparison: Path, tmp_path: Path) -> None:
+    """Neither from the name of a run's folder nor from that of a layer."""
+    shutil.copytree(min(comparison.glob("*/result.json")).parent, tmp_path / EVIL)
+    manifest = json.loads((tmp_path / EVIL / "manifest.json").read_text())
+    manifest["layers"][0] += EVIL
+    (tmp_path / EVIL / "manifest.json").write_text(json.dumps(manifest))
+    ended = resexp("export", EVIL, "--to", "csv", "--out", "out", folder=tmp_path)
+    assert ended.code == 0, ended.stderr
+    assert commands_in(ended.stdout + ended.stderr) == []
+    for name in ("runs.csv", "numbers.csv"):
+        text = (tmp_path / "out" / name).read_text()
+        assert "[31m" in text, name
+        assert commands_in(text) == [], name
+
+
 def test_a_table_and_a_sentence_are_printed_without_commands(capsys: pytest.CaptureFixture[str]) -> None:
     measured = {"what": EVIL, "mean": 1.0, "interval": None, "n": 3, "unit": EVIL}
     empty = {"word": "holds", "parts": [], "pictures": [], "details": {}, "measurements": [measured]}

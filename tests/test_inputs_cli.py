@@ -147,6 +147,16 @@ def test_a_finished_run_goes_on_to_more_steps(work: Path) -> None:
     assert checked.code == 0, checked.stdout
 
 
+def test_a_run_that_cannot_go_on_is_not_said_to_go_on(work: Path) -> None:
+    cosine = ["--set", "optim.schedule={name: cosine, warmup_steps: 0}"]
+    arguments = ["train", "--config", "c.yaml", "--name", "ends", *cosine, "--set"]
+    assert resexp(*arguments, "optim.steps=2", folder=work).code == 0
+    refused = resexp(*arguments, "optim.steps=4", "--resume", "auto", folder=work)
+    assert refused.code == 4
+    (line,) = refused.stderr.splitlines()
+    assert "the cosine schedule ends with the run" in line
+
+
 SHORT = [
     ("{name: cosine, warmup_steps: 400}", "its warm-up of 400 steps is as long as the run (4) or longer"),
     ("{name: multistep, warmup_steps: 3, milestones: [1, 2]}", "a milestone lies within its warm-up of 3"),

@@ -133,8 +133,10 @@ def _extended(folder: Path, steps: int) -> "Config":
     from resexp.records.run import Run
     from resexp.training.extend import extend
 
-    note(f"{folder}: of {Run(folder).config.optim.steps:,} steps, goes on to {steps:,}")
-    return extend(folder, steps)
+    before = Run(folder).config.optim.steps
+    extended = extend(folder, steps)
+    note(f"{folder}: of {before:,} steps, goes on to {steps:,}")
+    return extended
 
 
 def _train(folder: Path, config: "Config", data: "DataSection", trace: int) -> None:

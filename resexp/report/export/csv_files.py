@@ -24,7 +24,9 @@ def write_csv(runs: Sequence[Exported], folder: Path, *, project: str, final: Pa
         lines.writerow(["run", "step", "name", "value"])
         for run in runs:
             for step, numbers in run.points():
-                lines.writerows([run.name, step, name, repr(value)] for name, value in numbers.items())
+                lines.writerows(
+                    [_cell(run.name), step, _cell(name), repr(value)] for name, value in numbers.items()
+                )
     return f"pandas.read_csv({str(final / 'numbers.csv')!r}, float_precision='round_trip')"
 
 
