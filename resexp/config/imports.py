@@ -72,6 +72,8 @@ def imported(text: str) -> Imported:
         module, digest = _of_file(Path(where)) if where.endswith(".py") else _of_module(where)
     except UsageError:
         raise
+    except KeyboardInterrupt:
+        raise
     except BaseException as error:  # whatever somebody's module does while it is imported
         raise UsageError(f"{text}: importing {where} raises {_told(error)}") from error
     found = module
