@@ -5,10 +5,12 @@
 Simulated: the loss of an arm at a value is its curve plus a seed's part, shared by the values and arms, plus
 noise of its own. A/A: both arms have one curve, searched on separate seeds and compared at what was chosen.
 `lowest`: each arm at its own lowest mean, as most would; `choose`: by resexp.analysis.best_of. Flat, slanted
-and steep curves: a choice by chance costs nothing where the curve is flat, and is rare where it is steep.
+and steep curves: a choice by chance costs nothing where the curve is flat, and is rare where it is steep. On
+the edge: the best value is the largest, and a run there diverges with the stated chance.
 """
 
 import argparse
+import math
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
@@ -28,39 +30,55 @@ CURVES = {
     "bowl": (0.04, 0.0, 0.04),
     "steep": (0.3, 0.0, 0.3),
 }
+EDGE = (0.6, 0.3, 0.0)
+RISKS = (0.1, 0.3, 0.5)
 MOST = 64
 Chooser = Callable[[SearchLosses], Mapping[str, str]]
 
 
 def lowest(losses: SearchLosses) -> dict[str, str]:
-    """Each arm's value of the lowest mean."""
+    """Each arm's value of the lowest mean; one at which a seed diverged has none."""
     return {arm: min(own, key=lambda value: fmean(own[value])) for arm, own in losses.items()}
 
 
 def draw(
-    rng: np.random.Generator, curves: Mapping[str, Sequence[float]], num: int
+    rng: np.random.Generator, curves: Mapping[str, Sequence[float]], num: int, risk: float = 0.0
 ) -> dict[str, dict[str, list[float]]]:
-    """SearchLosses by arm and value, one a seed."""
+    """Losses by arm and value, one a seed. risk: of a run at the last value to diverge."""
     shared = rng.normal(0.0, SEED_PART, num)
-    return {
+    drawn = {
         arm: {
             value: list(2.0 + at + shared + rng.normal(0.0, NOISE, num))
             for value, at in zip(VALUES, curve, strict=True)
         }
         for arm, curve in curves.items()
     }
+    if risk:
+        for own in drawn.values():
+            away = rng.random(num) < risk
+            own[VALUES[-1]] = [math.inf if a else x for a, x in zip(away, own[VALUES[-1]], strict=True)]
+    return drawn
 
 
 def words(
-    chooser: Chooser, curves: Mapping[str, Sequence[float]], *, search: int, seeds: int, comparisons: int
+    chooser: Chooser,
+    curves: Mapping[str, Sequence[float]],
+    *,
+    search: int,
+    seeds: int,
+    comparisons: int,
+    risk: float = 0.0,
 ) -> int:
     """In how many comparisons the primary test tells the arms apart, at the level of a first look."""
-    rng, level = np.random.default_rng([search, seeds, int(1000 * max(curves["a"]))]), level_of(1, None)
+    settings = [search, seeds, int(1000 * max(curves["a"])), int(100 * risk)]
+    rng, level = np.random.default_rng(settings), level_of(1, None)
     said = 0
     for _ in range(comparisons):
-        value = chooser(draw(rng, curves, search))
-        after = draw(rng, curves, seeds)
-        one, other = (dict(enumerate(after[arm][value[arm]])) for arm in curves)
+        value = chooser(draw(rng, curves, search, risk))
+        after = draw(rng, curves, seeds, risk)
+        one, other = (
+            {seed: x for seed, x in enumerate(after[arm][value[arm]]) if math.isfinite(x)} for arm in curves
+        )
         p = paired_difference(one, other).p
         said += p is not None and p < level
     return said
@@ -82,13 +100,17 @@ def main() -> None:
     parser.add_argument("--comparisons", type=int, default=1000)
     num = parser.parse_args().comparisons
     rows = []
-    for name, curve in CURVES.items():
+    cases = [(name, curve, 0.0) for name, curve in CURVES.items()]
+    cases += [("edge", EDGE, risk) for risk in RISKS]
+    for name, curve, risk in cases:
         for search in (3, 5):
             for seeds in (5, 10):
-                row = {"curve": name, "search_seeds": search, "seeds": seeds}
+                row = {"curve": name, "risk": risk, "search_seeds": search, "seeds": seeds}
+                same = {"a": curve, "b": curve}
                 for chooser in (lowest, choose):
-                    same = {"a": curve, "b": curve}
-                    row[chooser.__name__] = words(chooser, same, search=search, seeds=seeds, comparisons=num)
+                    row[chooser.__name__] = words(
+                        chooser, same, search=search, seeds=seeds, comparisons=num, risk=risk
+                    )
                 rows.append(row)
                 print(row, flush=True)
     found = {search: own_best(choose, search=search, comparisons=num) for search in (3, 5)}

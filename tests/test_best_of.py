@@ -12,7 +12,7 @@ import pytest
 from harness.commands import resexp as command
 
 import resexp
-from benchmarks.best_of_error_rates import CURVES, lowest, own_best, words
+from benchmarks.best_of_error_rates import CURVES, EDGE, RISKS, lowest, own_best, words
 from resexp.analysis.best_of import choose
 from resexp.errors import UsageError
 from resexp.experiments.best_of import FAR
@@ -66,6 +66,22 @@ def test_the_gain_is_held_against_students_t_by_hand() -> None:
 @pytest.mark.parametrize("chooser", [choose, lowest])
 def test_one_arm_takes_its_lowest_mean(chooser: Any) -> None:
     assert chooser(losses(a={"1": [2.0, 2.1], "2": [1.0, 1.2], "3": [1.5, 1.6]})) == {"a": "2"}
+
+
+def test_a_value_at_which_some_seeds_diverged_is_none_for_any_arm() -> None:
+    """Else chance would set two equal arms at two values."""
+    away = math.inf
+    found = losses(
+        a={"1": [1.0, 1.0, away], "2": [2.0, 2.0, 2.0]}, b={"1": [1.0, 1.0, 1.0], "2": [2.0, 2.0, 2.0]}
+    )
+    assert choose(found) == {"a": "2", "b": "2"}
+    assert lowest(found) == {"a": "2", "b": "1"}
+
+
+@pytest.mark.parametrize("risk", RISKS)
+def test_equal_arms_whose_best_value_diverges_by_chance_are_rarely_told_apart(risk: float) -> None:
+    same = {"a": EDGE, "b": EDGE}
+    assert words(choose, same, search=3, seeds=5, comparisons=300, risk=risk) <= 31
 
 
 def test_a_value_at_which_a_seed_diverged_loses() -> None:

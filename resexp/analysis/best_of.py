@@ -18,12 +18,23 @@ ERROR_RATE_OF_LEAVING = 0.01
 def choose(losses: SearchLosses) -> dict[str, str]:
     """Return the value of each arm.
 
-    A value at which a seed of an arm diverged is none for that arm. Where no value is left for all arms, each
-    takes its own; an arm that diverged at all of them takes the first.
+    A value at which an arm diverged in some seeds is none for any arm: of two that are the same, chance would
+    leave it to one. A value at which all of an arm's seeds diverged is none for that arm. Where no value is
+    left for all arms, each takes its own; an arm that has none takes the first.
     """
-    fit = {
-        arm: [value for value, seeds in own.items() if all(map(math.isfinite, seeds))]
+    ended = {
+        arm: {value: sum(map(math.isfinite, seeds)) for value, seeds in own.items()}
         for arm, own in losses.items()
+    }
+    uncertain = {
+        value
+        for arm, own in losses.items()
+        for value, seeds in own.items()
+        if 0 < ended[arm][value] < len(seeds)
+    }
+    fit = {
+        arm: [value for value, num in own.items() if num and value not in uncertain]
+        for arm, own in ended.items()
     }
     shared = [value for value in next(iter(losses.values())) if all(value in own for own in fit.values())]
     best = {

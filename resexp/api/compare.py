@@ -100,7 +100,8 @@ def compare(
     arms: "plain", "residual", configs, or folders of finished runs; in their place `by`, e.g.
     {"model.order": ["pre", "post"]}. depth, vary: what else is varied. seeds: of each. max_seeds: add seeds
     up to so many, until the arms are told apart (`--until resolved`). best_of: as {"optim.lr": [0.01, 0.1]},
-    each arm at its own best value by validation loss on `best_of_seeds` separate seeds. The same call again
+    at the best value by validation loss on `best_of_seeds` separate seeds, an arm's own where that is clearly
+    better. The same call again
     goes on where it was stopped. The errors are those of the command line, each a ResexpError; runs that fail
     raise FailedRunsError once the others are compared; Ctrl-C saves and raises Interrupted.
     """

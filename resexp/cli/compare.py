@@ -60,8 +60,8 @@ def compare(
         str | None,
         typer.Option(
             "--best-of",
-            help="A key, e.g. optim.lr=0.01,0.03,0.1: each arm at its own best value, by validation loss on "
-            "separate seeds.",
+            help="A key, e.g. optim.lr=0.01,0.03,0.1: compare at the best value, by validation loss on "
+            "separate seeds; an arm's own where that is clearly better.",
         ),
     ] = None,
     best_of_seeds: Annotated[

@@ -50,7 +50,7 @@ def search_panel(choices: Sequence[ChoiceRow], colours: Mapping[str, str], key: 
     ):
         axes.plot([], [], "x", color=SOFT, label="diverged, or far above")
     axes.plot([], [], "o", color=SOFT, markersize=9, markerfacecolor="none", label="chosen")
-    axes.set_xticks(range(len(values)), [one_line(value) for value in values])
+    axes.set_xticks(range(len(values)), [one_line(value, limit=12) for value in values])
     axes.set_ylim(low - room, top + room)
     axes.margins(x=0.1)
     axes.set_xlabel(one_line(key))
