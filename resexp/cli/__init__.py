@@ -79,6 +79,12 @@ def main() -> None:
             traceback.print_exc()
         code, lines = as_told(error)
         note(*lines)
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            # Another rank may be gone and threads that speak to it still run: on Python's own way out such a
+            # thread can abort the process and hide its exit code.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
         sys.exit(code)
 
 
