@@ -201,7 +201,7 @@ def test_a_comparison_stopped_after_its_search_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("resexp.api.compare.run_plan", stopped)
+        patched.setattr("resexp.experiments.until.run_plan", stopped)
         with pytest.raises(KeyboardInterrupt):
             call()
     searched = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.jsonl")}

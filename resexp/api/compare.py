@@ -11,11 +11,10 @@ from resexp.api.arguments import Axes, Sets, axis_words, words_of
 from resexp.api.result import data_frame, framed
 from resexp.api.runs import Runs
 from resexp.errors import UsageError
-from resexp.experiments.best_of import run_search, search_of
-from resexp.experiments.compare import run_plan
+from resexp.experiments.best_of import search_of
 from resexp.experiments.executors.local import local
 from resexp.experiments.plan import make_plan
-from resexp.experiments.until import run_until_resolved
+from resexp.experiments.until import run_comparison
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
@@ -101,9 +100,9 @@ def compare(
     {"model.order": ["pre", "post"]}. depth, vary: what else is varied. seeds: of each. max_seeds: add seeds
     up to so many, until the arms are told apart (`--until resolved`). best_of: as {"optim.lr": [0.01, 0.1]},
     at the best value by validation loss on `best_of_seeds` separate seeds, an arm's own where that is clearly
-    better. The same call again
-    goes on where it was stopped. The errors are those of the command line, each a ResexpError; runs that fail
-    raise FailedRunsError once the others are compared; Ctrl-C saves and raises Interrupted.
+    better. The same call again goes on where it was stopped. The errors are those of the command line, each a
+    ResexpError; runs that fail raise FailedRunsError once the others are compared; Ctrl-C saves and raises
+    Interrupted.
     """
     if by is not None and len(by) != 1:
         raise UsageError(f"by: name one key, not {len(by)}")
@@ -127,16 +126,17 @@ def compare(
     with locked(plan.folder):
         admit_kind(plan.folder, "comparison")
         with stop_on_interrupt() as stop, display() as show:
-            how: dict[str, Any] = {"command": ["resexp.compare", *words], "stop": stop, "show": show}
-            grown = partial(plan_with, name=plan.folder.name)
-            if search:
-                grown = search.at_best(run_search(search, plan.folder, executor=local(), **how), grown)
-            if max_seeds is None:
-                failed = run_plan(grown(num_seeds=counts[0]), executor=local(), **how)
-            else:
-                failed = run_until_resolved(
-                    lambda count: grown(num_seeds=count), counts, executor=local, **how
-                )
+            failed = run_comparison(
+                plan.folder,
+                plan_with,
+                counts,
+                search,
+                until=max_seeds is not None,
+                executor=local,
+                command=["resexp.compare", *words],
+                stop=stop,
+                show=show,
+            )
     if failed:
         raise failed
     return FinishedComparison(plan.folder)

@@ -154,25 +154,22 @@ def compare(
 
     with locked(plan.folder):
         admit_kind(plan.folder, "comparison")
-        from resexp.experiments.compare import run_plan
-        from resexp.experiments.until import run_until_resolved
+        from resexp.experiments.until import run_comparison
         from resexp.report.progress import display
         from resexp.signals import stop_on_signals
 
-        place = partial(_place, executor, ray_address, gpus_per_run)
         with stop_on_signals() as stop, display() as show:
-            how = {"command": ["resexp", *sys.argv[1:]], "stop": stop, "show": show}
-            grown = partial(plan_with, name=plan.folder.name)
-            if search:
-                from resexp.experiments.best_of import run_search
-
-                grown = search.at_best(run_search(search, plan.folder, executor=place(), **how), grown)
-            if until:
-                failed = run_until_resolved(
-                    lambda count: grown(num_seeds=count), counts, executor=place, **how
-                )
-            else:
-                failed = run_plan(grown(num_seeds=counts[0]), executor=place(), **how)
+            failed = run_comparison(
+                plan.folder,
+                plan_with,
+                counts,
+                search,
+                until=until is not None,
+                executor=partial(_place, executor, ray_address, gpus_per_run),
+                command=["resexp", *sys.argv[1:]],
+                stop=stop,
+                show=show,
+            )
     _show_comparison(plan.folder, json_)
     if failed:
         raise failed

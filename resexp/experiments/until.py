@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
+from resexp.experiments.best_of import Search, run_search
 from resexp.experiments.compare import FailedRunsError, run_plan
 from resexp.experiments.executors import Executor
 from resexp.experiments.plan import Plan
@@ -42,6 +44,30 @@ def run_until_resolved(
         if count < counts[-1]:
             show.say(f"{count} seeds: not every cell's arms are told apart yet, so more are trained")
     return failed
+
+
+def run_comparison(
+    folder: Path,
+    plan_with: Callable[..., Plan],
+    counts: Sequence[int],
+    search: Search | None,
+    *,
+    until: bool,
+    executor: Callable[[], AbstractContextManager[Executor]],
+    command: Sequence[str],
+    stop: Stop,
+    show: Dashboard,
+) -> FailedRunsError | None:
+    """Search, if that is asked, then carry the comparison in `folder` out: at the first of `counts`, or until
+    resolved. The caller holds the folder's lock. plan_with: make_plan, but for seeds and name.
+    """
+    how = {"command": command, "stop": stop, "show": show}
+    grown = partial(plan_with, name=folder.name)
+    if search:
+        grown = search.at_best(run_search(search, folder, executor=executor(), **how), grown)
+    if until:
+        return run_until_resolved(lambda count: grown(num_seeds=count), counts, executor=executor, **how)
+    return run_plan(grown(num_seeds=counts[0]), executor=executor(), **how)
 
 
 def resolved(folder: Path) -> bool:

@@ -117,14 +117,9 @@ def read_comparison(folder: Path) -> tuple[list[Entry], list[VerdictRow]]:
         document = ComparisonDocument.read(read_json(path))
     except ValueError as error:
         raise RunFolderError(f"{path}: not a comparison, or damaged; compare the arms again") from error
-    searched = searched_key(folder)
-    return [entry_of(folder, row, searched) for row in document.runs], document.verdicts
-
-
-def searched_key(folder: Path) -> str | None:
-    """Return the key whose value was chosen for each arm, None where nothing was searched."""
     found = best_of(folder)
-    return found.key if found else None
+    searched = found.key if found else None
+    return [entry_of(folder, row, searched) for row in document.runs], document.verdicts
 
 
 def best_of(folder: Path) -> BestOfRow | None:
