@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from resexp.analysis.looks import schedule
 from resexp.api.arguments import Axes, Sets, axis_words, words_of
-from resexp.api.result import data_frame, framed
+from resexp.api.result import Paged, data_frame
 from resexp.api.runs import Runs
 from resexp.errors import UsageError
 from resexp.experiments.best_of import search_of
@@ -21,7 +21,6 @@ from resexp.records.run import Run, read_json
 from resexp.records.schema import ComparisonDocument
 from resexp.report.comparison_data import best_of, read_comparison
 from resexp.report.comparison_page import ComparisonPage, read_page
-from resexp.report.figures.notebook import Figure, picked
 from resexp.report.findings import comparison_lines
 from resexp.report.progress import display
 from resexp.report.search import search_lines
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     import pandas
 
 
-class FinishedComparison:
+class FinishedComparison(Paged):
     """A comparison that is over, by its folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -59,23 +58,12 @@ class FinishedComparison:
         """Return the table: a row an arm and cell, means with their 95% intervals (_low, _high)."""
         return data_frame(final_table(*read_comparison(self.folder)).rows)
 
-    def figures(self) -> dict[str, Figure]:
-        """Return the page's figures by name."""
-        return {picture.name: picture.drawn for picture in self._page.pictures}
-
-    def figure(self, name: str | None = None) -> Figure:
-        """Return the first figure whose name begins so; the gradient by default."""
-        return picked(self.figures(), name)
-
     @cached_property
     def _page(self) -> ComparisonPage:
         return read_page(self.folder)[0]
 
     def __repr__(self) -> str:
         return "\n".join([as_text(comparison_table(self.folder)), *self.sentences])
-
-    def _repr_html_(self) -> str:
-        return framed(self._page.html)
 
 
 def compare(

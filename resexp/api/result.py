@@ -1,16 +1,38 @@
 """A result: what notebooks and scripts get. It shows itself as the program's own pages do."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from resexp.errors import UsageError
+from resexp.report.comparison_page import ComparisonPage
+from resexp.report.figures.notebook import Figure, picked
 
 if TYPE_CHECKING:
     import pandas
 
 FRAME_HEIGHT = 720
 """Pixels of a page in a notebook; it scrolls."""
+
+
+class Paged:
+    """A result whose page is made when it is first asked for."""
+
+    @cached_property
+    def _page(self) -> ComparisonPage:
+        raise NotImplementedError
+
+    def figures(self) -> dict[str, Figure]:
+        """Return the page's figures by name: loss, error, gradient, gradient over training, responses."""
+        return {picture.name: picture.drawn for picture in self._page.pictures}
+
+    def figure(self, name: str | None = None) -> Figure:
+        """Return the first figure whose name begins so; the gradient by default."""
+        return picked(self.figures(), name)
+
+    def _repr_html_(self) -> str:
+        return framed(self._page.html)
 
 
 def data_frame(rows: Sequence[Mapping[str, Any]]) -> "pandas.DataFrame":

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from resexp.analysis.cells import summary_of
 from resexp.analysis.verdicts import compare_runs
-from resexp.api.result import data_frame, framed
+from resexp.api.result import Paged, data_frame
 from resexp.config import Config
 from resexp.errors import RunFolderError
 from resexp.records.run import Run, Status, scan
 from resexp.records.schema import ComparisonDocument, RunResult
 from resexp.report.comparison_data import entry_of
 from resexp.report.comparison_page import ComparisonPage, comparison_page
-from resexp.report.figures.notebook import Figure, picked
 from resexp.report.tables import final_table, run_rows, runs_table
 from resexp.report.terminal import as_text
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 Rows = Literal["step", "evaluation", "profile"]
 
 
-class TrainedRun:
+class TrainedRun(Paged):
     """One training, by its folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -68,14 +67,6 @@ class TrainedRun:
             [row.to_json() for row in (run.rows("step") if kind == "step" else run.rows("evaluation"))]
         )
 
-    def figures(self) -> dict[str, Figure]:
-        """Return the page's figures by name: loss, error, gradient, gradient over training, responses."""
-        return {picture.name: picture.drawn for picture in self._page.pictures}
-
-    def figure(self, name: str | None = None) -> Figure:
-        """Return the first figure whose name begins so; the gradient by default."""
-        return picked(self.figures(), name)
-
     @cached_property
     def _page(self) -> ComparisonPage:
         summary = summary_of(self._run, arm=self.config.model.kind, beside=self.folder.parent)
@@ -88,9 +79,6 @@ class TrainedRun:
 
     def __repr__(self) -> str:
         return as_text(runs_table([self._run]))
-
-    def _repr_html_(self) -> str:
-        return framed(self._page.html)
 
 
 class Runs(Sequence[TrainedRun]):

@@ -6,17 +6,15 @@ from pathlib import Path
 from resexp.api.arguments import Sets, words_of
 from resexp.api.runs import TrainedRun
 from resexp.config.load import load
-from resexp.data.splits import load as load_data
 from resexp.errors import Diverged
+from resexp.experiments.single import train_one
 from resexp.records.files import child
 from resexp.records.lock import locked
 from resexp.records.preflight import admit, admit_devices
 from resexp.records.run import Run
-from resexp.report.progress import Fraction, display
+from resexp.report.progress import display
 from resexp.signals import stop_on_interrupt
 from resexp.training.extend import extend
-from resexp.training.loop import run
-from resexp.training.lr_schedule import falls_short
 
 
 def train(
@@ -46,19 +44,8 @@ def train(
             made = extend(folder, made.optim.steps)
         section = made.data if admission == "new" else Run(folder).data_section
         with stop_on_interrupt() as stop, display() as show:
-            if short := falls_short(made.optim):
-                show.say(short)
-            splits = load_data(section, lambda done: show.update("images, % read", Fraction(done)))
-            show.say(f"data: {splits.described}")
             try:
-                run(
-                    made,
-                    folder,
-                    splits,
-                    stop=stop,
-                    report=lambda p: show.update(made.name, p),
-                    say=show.say,
-                )
+                train_one(made, folder, section, stop=stop, show=show)
             except Diverged as error:
                 for line in error.lines:
                     show.say(line)

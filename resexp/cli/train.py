@@ -140,26 +140,11 @@ def _extended(folder: Path, steps: int) -> "Config":
 
 
 def _train(folder: Path, config: "Config", data: "DataSection", trace: int) -> None:
-    from resexp.data.splits import load
-    from resexp.report.progress import Fraction, display
+    from resexp.experiments.single import train_one
+    from resexp.report.progress import display
     from resexp.signals import stop_on_signals
     from resexp.training.distributed.process_group import joined
     from resexp.training.distributed.rank import this_rank
-    from resexp.training.loop import run
-    from resexp.training.lr_schedule import falls_short
 
     with joined(this_rank(), str(folder)) as group, stop_on_signals() as stop, display() as show:
-        if short := falls_short(config.optim):
-            show.say(short)
-        splits = load(data, lambda done: show.update("images, % read", Fraction(done)))
-        show.say(f"data: {splits.described}")
-        run(
-            config,
-            folder,
-            splits,
-            group=group,
-            stop=stop,
-            report=lambda p: show.update(config.name, p),
-            say=show.say,
-            trace=trace,
-        )
+        train_one(config, folder, data, stop=stop, show=show, group=group, trace=trace)
