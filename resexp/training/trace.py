@@ -1,6 +1,7 @@
 """A Chrome trace of some steps (torch.profiler), made before a run goes on and undone: not a bit changes."""
 
 import os
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -20,11 +21,7 @@ def trace_steps(engine: Engine, folder: Path, num: int) -> str:
     The engine is as it was afterwards, to the last bit, and nothing of these steps is recorded.
     """
     start = engine.step
-    before = {
-        part: {name: tensor.clone() for name, tensor in tensors.items()}
-        for part, tensors in engine.state().items()
-        if part != "step"
-    }
+    before = deepcopy(engine.state())
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would tell of its start and end
     on_gpu = engine.execution.device == "cuda"
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * on_gpu
@@ -42,7 +39,7 @@ def trace_steps(engine: Engine, folder: Path, num: int) -> str:
             torch.cuda.synchronize()
         engine.apart(profiler.stop)
     finally:
-        engine.restore({**before, "step": start})
+        engine.restore(before)
     path = folder / TRACE
     replaced = ", in place of the one before" if path.exists() else ""
     temporary = folder / f".{TRACE}.tmp"
