@@ -22,7 +22,7 @@ def largest_weight(net, batch):
     return {"largest": max(values), "tensors": values}
 '''
 EDITS = {
-    "config/schema.py": {
+    "config/words.py": {
         'Activation = Literal["relu",': 'Activation = Literal["softsign", "relu",',
         'Probe = Literal["gradient_profile"]': 'Probe = Literal["gradient_profile", "largest_weight"]',
     },

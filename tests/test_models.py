@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from resexp.config import schema as words
+from resexp.config import ModelSection, words
 from resexp.models import blocks
 from resexp.models.init import INITS
 from resexp.models.resnet import Network, build
@@ -168,7 +168,7 @@ def test_words_and_dicts_agree() -> None:
 
 
 def test_build_takes_the_keys_of_the_model_section() -> None:
-    assert build(seed=0, num_classes=7, **words.ModelSection(depth=8).model_dump()).head.out_features == 7
+    assert build(seed=0, num_classes=7, **ModelSection(depth=8).model_dump()).head.out_features == 7
 
 
 @pytest.mark.parametrize("width", [4, 16])

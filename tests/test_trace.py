@@ -23,7 +23,9 @@ def events(folder: Path) -> Counter[str]:
     return Counter(event["name"] for event in document["traceEvents"] if event.get("ph") == "X")
 
 
-@pytest.mark.parametrize("changes", [{}, {"optim__ema": 0.9}, {"model__norm": "none"}, {"optim__name": "adam"}], ids=str)
+@pytest.mark.parametrize(
+    "changes", [{}, {"optim__ema": 0.9}, {"model__norm": "none"}, {"optim__name": "adam"}], ids=str
+)
 def test_a_traced_run_is_the_same_run_to_the_last_bit(changes: dict, tmp_path: Path, splits: Splits) -> None:
     config = tiny_config(name="run", **changes)
     said: list[str] = []

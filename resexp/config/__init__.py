@@ -1,32 +1,30 @@
 """Configs: what an experiment is. The schema is here; reading files, loading and messages are modules."""
 
-from resexp.config.schema import (
-    Activation,
-    BlockName,
-    Config,
-    DataName,
+from resexp.config.schema import Config, differing_keys, flat, json_schema, write
+from resexp.config.sections import (
     DataSection,
-    Init,
-    Kind,
     ModelSection,
     MultistepSchedule,
-    Norm,
-    Normalize,
     OptimSection,
-    Order,
-    Pad,
-    Probe,
     RecordSection,
     RunSection,
     Schedule,
+    SmoothSchedule,
+    valid_depths,
+)
+from resexp.config.words import (
+    Activation,
+    BlockName,
+    DataName,
+    Init,
+    Kind,
+    Norm,
+    Normalize,
+    Order,
+    Pad,
+    Probe,
     Section,
     Shortcut,
-    SmoothSchedule,
-    differing_keys,
-    flat,
-    json_schema,
-    valid_depths,
-    write,
 )
 
 __all__ = [
