@@ -13,7 +13,9 @@ from pydantic_core import PydanticCustomError
 from resexp._version import __version__
 from resexp.config.yaml_nodes import CONTROL_CHARACTER, dump
 
-DataName = Literal["cifar10", "crayons", "folder", "auto"]
+DataName = Literal[
+    "cifar10", "cifar100", "svhn", "mnist", "fashion_mnist", "crayons", "folder", "auto"
+]  # fmt: skip
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]
@@ -22,7 +24,7 @@ Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
 Norm = Literal["batch", "none", "group", "layer"]
 Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"]
-Init = Literal["he", "xavier", "default", "orthogonal"]
+Init = Literal["he", "xavier", "default", "orthogonal", "delta_orthogonal", "lsuv"]
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]
@@ -39,7 +41,10 @@ AS_EVER: dict[str, Any] = {
     "data.pad": "before",
     "data.test": "test",
     "data.test_split": 0.0,
+    "data.cutout": 0,
     "model.block": "basic",
+    "optim.label_smoothing": 0.0,
+    "optim.clip": 0.0,
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }
@@ -63,9 +68,10 @@ class DataSection(Section):
     """Which images, and how they reach the net."""
 
     name: DataName = "auto"
-    """cifar10; crayons (drawn on the fly); folder (of images); auto: CIFAR-10 if to be had, else crayons"""
+    """cifar10; cifar100; svhn; mnist; fashion_mnist; crayons (drawn on the fly); folder (of images); auto:
+    CIFAR-10 if to be had, else crayons"""
     root: Annotated[str, Field(min_length=1)] = "data"
-    """where CIFAR-10 lies, or the image folder: root/train/CLASS/*, root/test/CLASS/*"""
+    """where the files of a data set lie, or the image folder: root/train/CLASS/*, root/test/CLASS/*"""
     validation: Annotated[int, Field(ge=0, le=10**7)] = 0
     """images split off the training set"""
     test: Annotated[str, Field(pattern=r"^[^./][^/]*$", max_length=100)] = "test"
@@ -76,9 +82,11 @@ class DataSection(Section):
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
-    """pad 4, random 32x32 crop, random horizontal flip"""
+    """pad 4, random 32x32 crop, random horizontal flip; no flip for svhn and mnist: a mirrored digit is none"""
     pad: Pad = "before"
     """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
+    cutout: Annotated[int, Field(ge=0, le=64)] = 0
+    """side of a square of zeros, in pixels, at a random place in each training image (DeVries 2017); 0: none"""
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:
@@ -150,7 +158,9 @@ class ModelSection(Section):
     activation: Activation = "relu"
     """the non-linearity; leaky_relu has slope 0.1"""
     init: Init = "he"
-    """he: variance 2/fan_in; xavier: 2/(fan_in + fan_out); default: PyTorch's own; orthogonal: gain 1"""
+    """he: variance 2/fan_in; xavier: 2/(fan_in + fan_out); default: PyTorch's own; orthogonal: gain 1;
+    delta_orthogonal: orthogonal at the kernel's centre, else 0 (Xiao 2018); lsuv: orthogonal, then scaled on
+    training images until every layer gives variance 1 (Mishkin 2015)"""
     branch_scale: Finite = 1.0
     """multiplies R(x)"""
     shortcut_scale: Finite = 1.0
@@ -230,6 +240,11 @@ class OptimSection(Section):
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
     """added to the gradient, in units of the weight"""
+    clip: NonNegative = 0.0
+    """largest norm of the whole gradient, scaled down to it before the update (Pascanu 2013); 0: none"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """share of the target spread over all classes alike (Szegedy 2015), in what is minimised alone; losses
+    are recorded without it"""
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()

@@ -164,7 +164,7 @@ def profiles_at_init(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: 
 
     def measure(job: tuple[Config, int]) -> Profile:
         config, seed = job
-        net = build(seed=seed, num_classes=splits.train.num_classes, **config.model.model_dump())
+        net = initial_net(config, seed, splits.train)
         return Profile.read(gradient_profile(net.double().train(), batch))
 
     threads = torch.get_num_threads()
