@@ -82,11 +82,11 @@ class DataSection(Section):
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
-    """pad 4, random 32x32 crop, random horizontal flip; no flip for svhn and mnist: a mirrored digit is none"""
+    """pad 4, random 32x32 crop, random horizontal flip; no flips for svhn and mnist, which are digits"""
     pad: Pad = "before"
     """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
     cutout: Annotated[int, Field(ge=0, le=64)] = 0
-    """side of a square of zeros, in pixels, at a random place in each training image (DeVries 2017); 0: none"""
+    """side in pixels of a square of zeros, at random in each training image (DeVries 2017); 0: none"""
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:

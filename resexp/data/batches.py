@@ -99,7 +99,7 @@ def draw(
 
 
 def unaugmented(indices: Tensor) -> Draw:
-    """Return the draw of these images as they are, neither cropped, mirrored nor cut: int64 [B] of indices."""
+    """Return the draw of these images as they are, not cropped, mirrored or cut: int64 [B] of indices."""
     centre = torch.full_like(indices, PAD)
     return Draw(indices, centre, centre, torch.zeros_like(indices), torch.full_like(indices, -1))
 

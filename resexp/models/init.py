@@ -68,7 +68,7 @@ def initialize(net: nn.Module, init: Init, seed: int) -> None:
 
 @torch.no_grad()
 def unit_variance(net: nn.Module, images: Tensor) -> None:
-    """Scale the weight of every conv and linear layer so that its output on `images` has variance 1, in place.
+    """Scale every conv and linear layer in place, so that its output on `images` has variance 1.
 
     The layers are scaled in the order in which they run, each behind those before it, and the variance is
     that of the output without its bias over images, channels and pixels (Mishkin and Matas 2015). A layer

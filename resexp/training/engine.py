@@ -63,9 +63,7 @@ def _rendered(kernels: Operations, train: Dataset, device: str, batch_spec: Draw
     """The batch of a draw by the kernels' own rendering, in the run's precision."""
     assert kernels.render is not None
     there, zeros = batch_spec.to(device), train.pad == "after"
-    images, labels = kernels.render(
-        train.images, train.labels, train.mean, train.std, there[:4], PAD, zeros
-    )
+    images, labels = kernels.render(train.images, train.labels, train.mean, train.std, there[:4], PAD, zeros)
     return Batch(cut_out(images, there.cut, train.cutout), labels)
 
 
@@ -79,7 +77,7 @@ class Engine:
         self._group = group
         self.step = 0
         self.train = train.to(execution.device)
-        net = self.apart(initial_net, config, config.seed, train)
+        net = initial_net(config, config.seed, train)
         self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = self._sgd()
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
@@ -116,7 +114,13 @@ class Engine:
 
     def _stepper(self, seed: int) -> Stepper:
         update = partial(
-            _update, self._rendering(), self._group, self._forward, self.weights, self.optimizer, self._ema,
+            _update,
+            self._rendering(),
+            self._group,
+            self._forward,
+            self.weights,
+            self.optimizer,
+            self._ema,
             Recipe(self.config.optim.clip, self.config.optim.label_smoothing),
         )
         inputs = StepInputs(

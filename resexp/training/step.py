@@ -18,7 +18,8 @@ class Readings(NamedTuple):
     loss: Tensor
     """float32 [K], mean cross-entropy with the labels as they are, in nats, before the update"""
     gradient_norm: Tensor
-    """float64 [K, L], L2 norm of each weighted layer's weight gradient, in depth order, before any clipping; L = 0 if not taken"""
+    """float64 [K, L], L2 norm of each weighted layer's weight gradient before clipping, in depth order; L = 0 if
+    not taken"""
 
     @staticmethod
     def cat(spans: "Sequence[Readings]") -> "Readings":
@@ -89,14 +90,16 @@ def smoothed(loss: Tensor, logits: Tensor, smoothing: float) -> Tensor:
 
 @torch.no_grad()
 def clip(parameters: Sequence[Tensor], limit: float) -> None:
-    """Scale all gradients by one factor so that their norm together is `limit` at most; no wait for the device.
+    """Scale all gradients by one factor so that their norm together is `limit` at most, without a sync.
 
     As torch.nn.utils.clip_grad_norm_ does, but by a norm in float64: squares of an exploding gradient are
     beyond float32, and torch would set it to zero.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     total = torch.linalg.vector_norm(norms(gradients))
-    torch._foreach_mul_(gradients, (limit / (total + 1e-6)).clamp(max=1.0).float())
+    factor = (limit / (total + 1e-6)).clamp(max=1.0).float()
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 Update = Callable[[Draw], Readings]
