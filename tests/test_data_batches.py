@@ -36,7 +36,7 @@ def test_render_agrees_with_the_slow_way(normalize: Normalize) -> None:
     data = noise(normalize=normalize)
     tables = draw(3, 7, num_images=40, batch_size=32, augment=True)
     images, labels = render(data, tables)
-    expected = torch.stack([one_by_one(data, *map(int, row)) for row in zip(*tables, strict=True)])
+    expected = torch.stack([one_by_one(data, *map(int, row)) for row in zip(*tables[:4], strict=True)])
     torch.testing.assert_close(images, expected, atol=2e-5, rtol=1e-5)
     assert torch.equal(labels, data.labels[tables.indices])
     assert images.dtype == torch.float32
@@ -54,7 +54,7 @@ def test_padding_after_normalising_is_zeros_and_each_pixel_keeps_its_own_mean(no
     data = noise(normalize=normalize, pad="after")
     tables = draw(3, 7, num_images=40, batch_size=32, augment=True)
     images = render(data, tables).images
-    rows = [map(int, row) for row in zip(*tables, strict=True)]
+    rows = [map(int, row) for row in zip(*tables[:4], strict=True)]
     expected = torch.stack([zeros_around_normalised(data, *row) for row in rows])
     torch.testing.assert_close(images, expected, atol=2e-5, rtol=1e-5)
     assert images.dtype == torch.float32
@@ -78,7 +78,7 @@ def test_an_eighth_of_what_is_trained_on_is_padding() -> None:
 @pytest.mark.parametrize(("top", "left", "flip"), [(0, 0, 0), (8, 8, 1), (0, 8, 1), (4, 4, 1), (4, 4, 0)])
 def test_extreme_crops_stay_inside_the_padding(top: int, left: int, flip: int) -> None:
     data = noise()
-    tables = Draw(*(torch.tensor([value]) for value in (11, top, left, flip)))
+    tables = Draw(*(torch.tensor([value]) for value in (11, top, left, flip, -1)))
     expected = one_by_one(data, 11, top, left, flip)
     torch.testing.assert_close(render(data, tables).images[0], expected, atol=2e-5, rtol=1e-5)
 

@@ -162,10 +162,12 @@ def layer_factor(*, norm: str, activation: str, init: str) -> float | None:
 
 
 def _not_derived(activation: str, init: str) -> str | None:
-    """Why nothing is known of the user's own activation or init."""
+    """Why nothing is known of this activation or init: the user's own, or one that is no fixed variance."""
     if is_import_path(activation):
         return f"not derived for the activation {without_folder(activation)}"
-    return f"not derived for the init {without_folder(init)}" if is_import_path(init) else None
+    if is_import_path(init) or init in ("delta_orthogonal", "lsuv"):
+        return f"not derived for the init {without_folder(init)}"
+    return None
 
 
 def conv_size(init: str, channels_in: int, channels_out: int, kernel: int = 9) -> float:

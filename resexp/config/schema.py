@@ -18,8 +18,11 @@ AS_EVER: dict[str, Any] = {
     "data.pad": "before",
     "data.test": "test",
     "data.test_split": 0.0,
+    "data.cutout": 0,
     "model.block": "basic",
     "optim.name": "sgd",
+    "optim.clip": 0.0,
+    "optim.label_smoothing": 0.0,
     "run.kernels": "auto",
     "record.checkpoint_minutes": 10.0,
 }

@@ -53,6 +53,8 @@ class DataSection(Section):
     """pad 4, random 32x32 crop, random horizontal flip"""
     pad: Pad = "before"
     """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
+    cutout: Annotated[int, Field(ge=0, le=64)] = 0
+    """side in pixels of a square of zeros, at random in each training image (DeVries 2017); 0: none"""
 
     @model_validator(mode="after")
     def _root_is_one_line(self) -> Self:
@@ -125,7 +127,9 @@ class ModelSection(Section):
     activation: Activation = "relu"
     """the non-linearity; leaky_relu has slope 0.1"""
     init: Init = "he"
-    """he: variance 2/fan_in; xavier: 2/(fan_in + fan_out); default: PyTorch's own; orthogonal: gain 1"""
+    """he: variance 2/fan_in; xavier: 2/(fan_in + fan_out); default: PyTorch's own; orthogonal: gain 1;
+    delta_orthogonal: orthogonal at the kernel's centre, else 0 (Xiao 2018); lsuv: orthogonal, then scaled on
+    training images until every layer gives variance 1 (Mishkin 2015)"""
     branch_scale: Finite = 1.0
     """multiplies R(x)"""
     shortcut_scale: Finite = 1.0
@@ -207,6 +211,11 @@ class OptimSection(Section):
     """the gradient is taken where the momentum leads"""
     weight_decay: NonNegative = 1e-4
     """added to the gradient, in units of the weight; adamw takes it off the weight, times the rate"""
+    clip: NonNegative = 0.0
+    """largest norm of the whole gradient, scaled down to it before the update (Pascanu 2013); 0: none"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """share of the target spread over all classes alike (Szegedy 2015), in what is minimised alone; losses
+    are recorded without it"""
     ema: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
     """decay of an average of the weights over the steps, by which the net is evaluated; 0: none"""
     schedule: Schedule = MultistepSchedule()

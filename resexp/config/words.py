@@ -18,7 +18,7 @@ Order = Literal["post", "pre"]
 Shortcut = Literal["pad", "projection"]
 Norm = Literal["batch", "none", "group", "layer"]
 Activation = Literal["relu", "sigmoid", "tanh", "leaky_relu", "gelu", "silu", "identity"] | ImportPath
-Init = Literal["he", "xavier", "default", "orthogonal"] | ImportPath
+Init = Literal["he", "xavier", "default", "orthogonal", "delta_orthogonal", "lsuv"] | ImportPath
 Device = Literal["auto", "cpu", "cuda"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16"]
 Compile = Annotated[Literal["auto"] | bool, Field(description="auto, true or false")]

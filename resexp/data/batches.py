@@ -29,6 +29,8 @@ class Draw(NamedTuple):
     """first column of the crop, likewise"""
     flip: Tensor
     """1 where the crop is mirrored left to right, else 0"""
+    cut: Tensor
+    """row * size + column of the middle of the square that is cut out of the crop; -1 where none is"""
 
     def to(self, device: torch.device | str) -> "Draw":
         """Return the same draw on `device`."""
@@ -63,27 +65,43 @@ def _stream(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def draw(seed: int, step: int, *, num_images: int, batch_size: int, augment: bool) -> Draw:
+def draw(
+    seed: int,
+    step: int,
+    *,
+    num_images: int,
+    batch_size: int,
+    augment: bool,
+    mirror: bool = True,
+    cutout: int = 0,
+    size: int = 32,
+) -> Draw:
     """Return what decides the batch at `step`, a pure function of the arguments.
 
     Each epoch has its own permutation, of which the last N mod B images are dropped: another rest each
-    epoch. Crops and flips have a stream of their own, so switching them off leaves the order as it was.
+    epoch. Crops and flips have a stream of their own, and cutout another, so switching one off leaves all
+    else as it was; so does `mirror`, false where a mirrored image would be of another class. size: of the
+    images, in pixels.
     """
     epoch, position = divmod(step, epoch_steps(num_images, batch_size))
     first = position * batch_size
     indices = _order(seed, epoch, num_images)[first : first + batch_size].clone()
-    if not augment:
-        return unaugmented(indices)
-    rng = _stream(derive(seed, "augment", step))
-    top, left = torch.randint(2 * PAD + 1, (2, batch_size), generator=rng)
-    flip = torch.randint(2, (batch_size,), generator=rng)
-    return Draw(indices, top, left, flip)
+    drawn = unaugmented(indices)
+    if augment:
+        rng = _stream(derive(seed, "augment", step))
+        top, left = torch.randint(2 * PAD + 1, (2, batch_size), generator=rng)
+        flip = torch.randint(2, (batch_size,), generator=rng)
+        drawn = drawn._replace(top=top, left=left, flip=flip if mirror else torch.zeros_like(flip))
+    if cutout:
+        rng = _stream(derive(seed, "cutout", step))
+        drawn = drawn._replace(cut=torch.randint(size * size, (batch_size,), generator=rng))
+    return drawn
 
 
 def unaugmented(indices: Tensor) -> Draw:
-    """Return the draw of these images as they are, neither cropped nor mirrored: int64 [B] of indices."""
+    """Return the draw of these images as they are, not cropped, mirrored or cut: int64 [B] of indices."""
     centre = torch.full_like(indices, PAD)
-    return Draw(indices, centre, centre, torch.zeros_like(indices))
+    return Draw(indices, centre, centre, torch.zeros_like(indices), torch.full_like(indices, -1))
 
 
 def render(dataset: Dataset, draw: Draw) -> Batch:
@@ -96,7 +114,7 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     once was the fastest of eight ways tried (gathering straight from the store 1.7 ms, rows and then columns
     2.2 ms, products with 0/1 matrices 1.8 ms).
     """
-    indices, top, left, flip = draw.to(dataset.images.device)
+    indices, top, left, flip, cut = draw.to(dataset.images.device)
     size = dataset.images.shape[-1]
     span = torch.arange(size, device=indices.device)
     padded_size = size + 2 * PAD
@@ -112,7 +130,28 @@ def render(dataset: Dataset, draw: Draw) -> Batch:
     images = padded.gather(2, pixels.view(num, 1, -1).expand(-1, 3, -1)).view(num, 3, size, size)
     if dataset.pad == "before":
         images = _normalised(images, dataset)
+    images = cut_out(images, cut, dataset.cutout)
     return Batch(images.contiguous(memory_format=torch.channels_last), dataset.labels[indices])
+
+
+def cut_out(images: Tensor, middle: Tensor, side: int) -> Tensor:
+    """Return normalised images with a square of zeros each, `side` wide, of which what is inside counts.
+
+    middle: as in a draw; where it is -1 nothing is cut. An even side reaches one pixel further up and left
+    of its middle (DeVries and Taylor 2017).
+    """
+    if not side:
+        return images
+    size = images.shape[-1]
+    span = torch.arange(size, device=images.device)
+
+    def within(at: Tensor) -> Tensor:
+        first = at[:, None] - side // 2
+        return (span >= first) & (span < first + side)
+
+    rows, columns = within(middle // size), within(middle % size)
+    square = rows[:, None, :, None] & columns[:, None, None, :] & (middle >= 0)[:, None, None, None]
+    return images.masked_fill(square, 0.0)
 
 
 def _normalised(images: Tensor, dataset: Dataset) -> Tensor:

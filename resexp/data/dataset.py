@@ -33,6 +33,10 @@ class Dataset(NamedTuple):
     """names in the order of the labels"""
     pad: Pad = "before"
     """normalising: with black pixels before, or with zeros after it"""
+    mirrored: bool = True
+    """whether an image mirrored left to right is of the same class"""
+    cutout: int = 0
+    """side of the square that a batch may cut out of each image"""
 
     def to(self, device: torch.device | str) -> "Dataset":
         """Return the same data on `device`."""
@@ -105,3 +109,5 @@ class Raw(NamedTuple):
     """for titles, "CIFAR-10" or "crayons (drawn)" """
     notes: tuple[str, ...] = ()
     """what was decided in reading them, in sentences"""
+    mirrored: bool = True
+    """whether an image mirrored left to right is of the same class"""

@@ -115,7 +115,8 @@ def split(raw: Raw, section: DataSection, *, name: str, note: str = "") -> Split
     normalisation = statistics(left[0], section.normalize)
 
     def part(images: torch.Tensor, labels: torch.Tensor) -> Dataset:
-        return dataset(images, labels, raw.classes, normalisation, section.pad)
+        made = dataset(images, labels, raw.classes, normalisation, section.pad)
+        return made._replace(mirrored=raw.mirrored, cutout=section.cutout)
 
     train = part(*left)
     validation = part(images[held_out], labels[held_out]) if section.validation else None

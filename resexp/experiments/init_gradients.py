@@ -22,7 +22,6 @@ from resexp.data.splits import Splits
 from resexp.data.splits import load as load_data
 from resexp.errors import UsageError
 from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_once
-from resexp.models.resnet import build
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
@@ -33,6 +32,7 @@ from resexp.report.figures.png import to_png
 from resexp.report.figures.style import attempt_drawing
 from resexp.report.progress import Display, Fraction
 from resexp.training.execution import usable_cores
+from resexp.training.initial_net import initial_net
 
 NUM_IMAGES = 32
 """The first 32 of the probe batch: float64 convolutions are slow on a CPU, and at depth 56 the spread over
@@ -164,7 +164,7 @@ def profiles_at_init(jobs: Sequence[tuple[Config, int]], splits: Splits, batch: 
 
     def measure(job: tuple[Config, int]) -> Profile:
         config, seed = job
-        net = build(seed=seed, num_classes=splits.train.num_classes, **config.model.model_dump())
+        net = initial_net(config, seed, splits.train)
         return Profile.read(gradient_profile(net.double().train(), batch))
 
     threads = torch.get_num_threads()

@@ -33,6 +33,8 @@ INIT_NAMES = {
     "xavier": "Xavier init",
     "default": "PyTorch's default init",
     "orthogonal": "orthogonal init",
+    "delta_orthogonal": "delta-orthogonal init",
+    "lsuv": "LSUV init",
 }
 
 

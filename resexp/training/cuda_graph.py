@@ -62,7 +62,7 @@ class GraphSteps:
         self._device = device
         self._rate: Tensor = optimizer.param_groups[0]["lr"]
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
-        self._draws = torch.zeros(WINDOW, 4, batch_size, dtype=torch.int64, device=device)
+        self._draws = torch.zeros(WINDOW, len(Draw._fields), batch_size, dtype=torch.int64, device=device)
         self._rates = torch.zeros(WINDOW, device=device)
         self._loss = torch.zeros(WINDOW, device=device)
         self._gradient_norm = torch.zeros(WINDOW, num_layers, dtype=torch.float64, device=device)

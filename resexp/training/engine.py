@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from resexp.config import Config
-from resexp.data.batches import PAD, Batch, Draw, draw, render
+from resexp.data.batches import PAD, Batch, Draw, cut_out, draw, render
 from resexp.data.dataset import Dataset
 from resexp.kernels.operation import Operations
 from resexp.models.by_kernels import ByKernels
-from resexp.models.resnet import Network, build
+from resexp.models.resnet import Network
 from resexp.seeds import derive
 from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
 from resexp.training.cuda_graph import CaptureError, GraphSteps
@@ -22,9 +22,10 @@ from resexp.training.distributed.process_group import ALONE, Group, synchronised
 from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
 from resexp.training.execution import Execution, compiled, kernels_for
+from resexp.training.initial_net import initial_net
 from resexp.training.lr_schedule import learning_rate
 from resexp.training.optimizers import kept, make_optimizer, take_up
-from resexp.training.step import EagerSteps, Readings, StepInputs, Stepper, train_step
+from resexp.training.step import EagerSteps, Readings, Recipe, StepInputs, Stepper, train_step
 
 
 def prepare(execution: Execution) -> None:
@@ -45,6 +46,7 @@ def _update(
     weights: Sequence[Tensor],
     optimizer: Optimizer,
     ema: EMA | None,
+    recipe: Recipe,
     batch_spec: Draw,
 ) -> Readings:
     """One step from its draw to its readings.
@@ -52,7 +54,7 @@ def _update(
     No method of the engine: a recording would hold its engine and the engine the recording, and what both
     have on the device would stay there until Python next looks for cycles.
     """
-    readings = train_step(forward, weights, optimizer, rendering(group.slice(batch_spec)))
+    readings = train_step(forward, weights, optimizer, rendering(group.slice(batch_spec)), recipe)
     if ema:
         ema.follow()
     return readings
@@ -62,7 +64,8 @@ def _rendered(kernels: Operations, train: Dataset, device: str, batch_spec: Draw
     """The batch of a draw by the kernels' own rendering, in the run's precision."""
     assert kernels.render is not None
     there, zeros = batch_spec.to(device), train.pad == "after"
-    return Batch(*kernels.render(train.images, train.labels, train.mean, train.std, there, PAD, zeros))
+    images, labels = kernels.render(train.images, train.labels, train.mean, train.std, there[:4], PAD, zeros)
+    return Batch(cut_out(images, there.cut, train.cutout), labels)
 
 
 class Engine:
@@ -75,7 +78,7 @@ class Engine:
         self._group = group
         self.step = 0
         self.train = train.to(execution.device)
-        net = build(seed=config.seed, num_classes=train.num_classes, **config.model.model_dump())
+        net = initial_net(config, config.seed, train)
         self.net = net.to(execution.device).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         self.optimizer = make_optimizer(config.optim, self.net, execution)
         layers = self.net.weighted_layers() if config.record.gradient_norm else []
@@ -94,7 +97,14 @@ class Engine:
 
     def _stepper(self, seed: int) -> Stepper:
         update = partial(
-            _update, self._rendering(), self._group, self._forward, self.weights, self.optimizer, self._ema
+            _update,
+            self._rendering(),
+            self._group,
+            self._forward,
+            self.weights,
+            self.optimizer,
+            self._ema,
+            Recipe(self.config.optim.clip, self.config.optim.label_smoothing),
         )
         inputs = StepInputs(
             draw=partial(
@@ -103,6 +113,9 @@ class Engine:
                 num_images=len(self.train.labels),
                 batch_size=self.config.optim.batch_size,
                 augment=self.config.data.augment,
+                mirror=self.train.mirrored,
+                cutout=self.config.data.cutout,
+                size=self.train.images.shape[-1],
             ),
             rate=partial(learning_rate, self.config.optim),
         )

@@ -9,16 +9,17 @@ from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from resexp.data.batches import Batch, Draw
-from resexp.probes.norms import weight_gradient_norms
+from resexp.probes.norms import norms, weight_gradient_norms
 
 
 class Readings(NamedTuple):
     """What K steps measured, on the device."""
 
     loss: Tensor
-    """float32 [K], mean cross-entropy in nats, before the update"""
+    """float32 [K], mean cross-entropy with the labels as they are, in nats, before the update"""
     gradient_norm: Tensor
-    """float64 [K, L], L2 norm of each weighted layer's weight gradient, in depth order; L = 0 if not taken"""
+    """float64 [K, L], L2 norm of each weighted layer's weight gradient, before it is clipped, in depth order;
+    L = 0 if not taken"""
 
     @staticmethod
     def cat(spans: "Sequence[Readings]") -> "Readings":
@@ -44,20 +45,61 @@ class Readings(NamedTuple):
         return waited
 
 
+class Recipe(NamedTuple):
+    """What the literature does besides: 0 does nothing, and costs nothing."""
+
+    clip: float = 0.0
+    """largest L2 norm of the gradient of all parameters together"""
+    label_smoothing: float = 0.0
+    """share of the target that all classes have in equal parts"""
+
+
+PLAIN = Recipe()
+
+
 def train_step(
-    forward: Callable[[Tensor], Tensor], weights: Sequence[Tensor], optimizer: Optimizer, batch: Batch
+    forward: Callable[[Tensor], Tensor],
+    weights: Sequence[Tensor],
+    optimizer: Optimizer,
+    batch: Batch,
+    recipe: Recipe = PLAIN,
 ) -> Readings:
     """Update the parameters once and return that step's own readings (K = 1).
 
     `forward` gives logits [B, num_classes] in any precision; `weights` are the layers whose gradient is
-    measured, after backward and before the update.
+    measured, after backward and before it is clipped. The loss that is returned is never smoothed, so that
+    it means the same in every net, and guessing is ln K.
     """
     optimizer.zero_grad(set_to_none=True)
-    loss = F.cross_entropy(forward(batch.images).float(), batch.labels)
-    loss.backward()
+    logits = forward(batch.images).float()
+    loss = F.cross_entropy(logits, batch.labels)
+    smoothed(loss, logits, recipe.label_smoothing).backward()
     gradient_norm = weight_gradient_norms(weights)
+    if recipe.clip:
+        clip([p for group in optimizer.param_groups for p in group["params"]], recipe.clip)
     optimizer.step()
     return Readings(loss.detach()[None], gradient_norm[None])
+
+
+def smoothed(loss: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+    """Return the cross-entropy with smoothed targets, given that with the labels (Szegedy et al. 2015)."""
+    if not smoothing:
+        return loss
+    return (1 - smoothing) * loss - smoothing * logits.log_softmax(1).mean()
+
+
+@torch.no_grad()
+def clip(parameters: Sequence[Tensor], limit: float) -> None:
+    """Scale all gradients by one factor so that their norm together is `limit` at most, without a sync.
+
+    As torch.nn.utils.clip_grad_norm_ does, but by a norm in float64: squares of an exploding gradient are
+    beyond float32, and torch would set it to zero.
+    """
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    total = torch.linalg.vector_norm(norms(gradients))
+    factor = (limit / (total + 1e-6)).clamp(max=1.0).float()
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 Update = Callable[[Draw], Readings]
