@@ -121,7 +121,7 @@ NO_DOCUMENTS = {
     "training/metrics.py": {"scores", "state", "state['marks']"},
     "training/optimizers.py": {"group", "saved"},
     "training/resume.py": {"state"},
-    "training/step.py": {"self._optimizer.param_groups[0]"},
+    "training/step.py": {"group"},
     "experiments/verify.py": {
         "goal",
         "mark",

@@ -15,7 +15,7 @@ from resexp.models.resnet import build
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
 from resexp.training.initial_net import initial_net, lsuv_images
-from resexp.training.step import Recipe, clip, smoothed, train_step
+from resexp.training.step import Recipe, clip, train_step, with_smoothing
 
 EAGER = Execution("cpu", "float32", "eager", 1, "test")
 
@@ -64,7 +64,7 @@ def test_smoothing_pulls_as_torchs_does_and_the_recorded_loss_has_none() -> None
     logits = torch.randn(7, 10, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     labels = torch.arange(7)
     ours, theirs = logits.clone().requires_grad_(), logits.clone().requires_grad_()
-    smoothed(F.cross_entropy(ours, labels), ours, 0.1).backward()
+    with_smoothing(F.cross_entropy(ours, labels), ours, 0.1).backward()
     F.cross_entropy(theirs, labels, label_smoothing=0.1).backward()
     torch.testing.assert_close(ours.grad, theirs.grad)
     assert torch.equal(stepped(Recipe())[2], stepped(Recipe(label_smoothing=0.1))[2])
@@ -78,7 +78,7 @@ def test_smoothed_logits_come_to_rest_where_the_paper_says() -> None:
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = smoothed(F.cross_entropy(logits, torch.tensor([3])), logits, smoothing)
+        value = with_smoothing(F.cross_entropy(logits, torch.tensor([3])), logits, smoothing)
         value.backward()
         return value
 

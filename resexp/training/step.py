@@ -54,7 +54,7 @@ class Recipe(NamedTuple):
     """share of the target that all classes have in equal parts"""
 
 
-PLAIN = Recipe()
+NO_RECIPE = Recipe()
 
 
 def train_step(
@@ -62,7 +62,7 @@ def train_step(
     weights: Sequence[Tensor],
     optimizer: Optimizer,
     batch: Batch,
-    recipe: Recipe = PLAIN,
+    recipe: Recipe = NO_RECIPE,
 ) -> Readings:
     """Update the parameters once and return that step's own readings (K = 1).
 
@@ -73,7 +73,7 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     logits = forward(batch.images).float()
     loss = F.cross_entropy(logits, batch.labels)
-    smoothed(loss, logits, recipe.label_smoothing).backward()
+    with_smoothing(loss, logits, recipe.label_smoothing).backward()
     gradient_norm = weight_gradient_norms(weights)
     if recipe.clip:
         clip([p for group in optimizer.param_groups for p in group["params"]], recipe.clip)
@@ -81,7 +81,7 @@ def train_step(
     return Readings(loss.detach()[None], gradient_norm[None])
 
 
-def smoothed(loss: Tensor, logits: Tensor, smoothing: float) -> Tensor:
+def with_smoothing(loss: Tensor, logits: Tensor, smoothing: float) -> Tensor:
     """Return the cross-entropy with smoothed targets, given that with the labels (Szegedy et al. 2015)."""
     if not smoothing:
         return loss
