@@ -239,6 +239,7 @@ def test_a_dry_run_counts_the_search(root: Path) -> None:
         ({"optim.lr": [0.1, 0.2]}, {"vary": {"optim.lr": [0.3, 0.4]}}, "--vary or --arms names it"),
         ({"optim.lr": [0.1, 0.2], "optim.momentum": [0.0, 0.9]}, {}, "name one key"),
         ({"optim.lr": [0.1, -1]}, {}, "optim.lr"),
+        ({"optim.lr": [0.1, 0.2]}, {"vary": {"data.validation": [0, 50]}}, "data.validation values above 0"),
     ],
     ids=str,
 )

@@ -1,14 +1,17 @@
 """Layouts as people bring them: read where that is cheap, else the line says what lies there and mends it."""
 
 import csv
+import io
 import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 from PIL import Image
 
@@ -217,6 +220,28 @@ def test_other_formats_are_called_by_their_names(tmp_path: Path, layout: str) ->
     (line,) = caught.value.lines
     assert said in line
     assert "an image folder (data.root) holds train/CLASS/* and test/CLASS/*" in line
+
+
+def test_the_command_for_tables_writes_every_image_below_the_folder_whatever_the_labels(
+    tmp_path: Path,
+) -> None:
+    """Labels and an index of a stranger's that lead elsewhere."""
+    root, image = tmp_path / "pets", io.BytesIO()
+    Image.new("RGB", (4, 4)).save(image, "PNG")
+    labels = ["cat", "../../cat", "..", "/tmp/cat", "."]
+    rows = pandas.DataFrame({"label": labels, "img": [{"bytes": image.getvalue()}] * len(labels)})
+    root.mkdir()
+    rows.set_index(pandas.Index(f"../../../{k}" for k in range(len(labels)))).to_parquet(
+        root / "train-0.parquet"
+    )
+    with pytest.raises(DataError) as caught:
+        images(root)
+    script = shlex.split(caught.value.lines[0].partition("python -c ")[2].partition(";  ")[0])[0]
+    subprocess.run([sys.executable, "-c", script], check=True)
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+    assert len(written) == len(labels)
+    assert all(path.startswith("pets/train/") for path in written)
+    assert "pets/train/cat/train-0-0.png" in written
 
 
 def test_a_split_off_test_set_is_stated_and_the_folder_beside_it_not_read(tmp_path: Path) -> None:

@@ -81,4 +81,8 @@ def test_the_command_prints_the_plan_and_leaves_no_trace(
     assert "2 runs, 0 of them there already; 12 steps left" in capsys.readouterr().out
     app(["compare", "plain", "residual", *words, "--json"], standalone_mode=False)
     assert json.loads(capsys.readouterr().out)["steps"] == 12
+    app(["compare", "plain", "residual", *words, "--until", "resolved"], standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "40 runs, 0 of them there already; 240 steps left" in said
+    assert "--until resolved looks at 5, 10, 20 seeds and ends once every cell's arms are told apart" in said
     assert not (tmp_path / "runs").exists()

@@ -142,9 +142,9 @@ def compare(
         ((key, values),) = axes_of([best_of], None, "--best-of").items()
         search = search_of(key, values, best_of_seeds, arms or [], **arguments)
     plan_with = search.grid if search else partial(make_plan, arms or [], **arguments)
-    plan = plan_with(num_seeds=counts[0], name=name)
+    plan = plan_with(num_seeds=counts[-1] if dry_run else counts[0], name=name)
     if dry_run:
-        _show_forecast(search.forecast(plan) if search else plan, json_)
+        _show_forecast(search.forecast(plan) if search else plan, counts if until else [], json_)
         return
     if shard:
         _train_shard(plan, shard, json_)
@@ -214,12 +214,12 @@ def _place(
     return local()
 
 
-def _show_forecast(plan: "Plan", as_json: bool) -> None:
+def _show_forecast(plan: "Plan", looks: list[int], as_json: bool) -> None:
     from resexp.experiments.dry_run import forecast
     from resexp.report.terminal import forecast_notes, forecast_table, show
 
     note("measuring a step of each kind of net")
-    document = forecast(plan)
+    document = {**forecast(plan), **({"looks": looks} if looks else {})}
     if as_json:
         print_json(document)
     else:

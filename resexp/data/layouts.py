@@ -175,10 +175,11 @@ def _unpacking(root: Path) -> str:
     """Return the command that writes the rows of Hugging Face's tables as image files."""
     script = (
         "import pathlib, pandas; root = pathlib.Path(ROOT); "
-        "[((d := root / ('train' if 'train' in f.name else 'test') / str(r['label']))"
+        "[((d := root / ('train' if 'train' in f.name else 'test') / str(r['label'])"
+        ".replace('/', '_').strip('.'))"
         ".mkdir(parents=True, exist_ok=True), "
         "(d / f'{f.stem}-{k}.png').write_bytes(r['img' if 'img' in r else 'image']['bytes'])) "
-        "for f in root.rglob('*.parquet') for k, r in pandas.read_parquet(f).iterrows()]"
+        "for f in root.rglob('*.parquet') for k, (_, r) in enumerate(pandas.read_parquet(f).iterrows())]"
     ).replace("ROOT", json.dumps(str(root)))
     return f"pip install pandas pyarrow && python -c {shlex.quote(script)}"
 

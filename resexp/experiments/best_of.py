@@ -139,6 +139,10 @@ def search_of(
     if tried.recorded or not tried.jobs:
         raise UsageError("compare --best-of: a finished run cannot be searched; give configs as arms")
     if any(job.config.data.validation == 0 for job in tried.jobs):
+        if "data.validation" in {**vary, **(by or {})}:
+            raise UsageError(
+                "compare --best-of chooses by images that are held back: give data.validation values above 0"
+            )
         num = len(splits_of(tried.jobs[0].config.data).train.labels) // HELD_BACK
         plan_with = partial(plan_with, sets=[*sets, f"data.validation={num}"])
     return Search(plan_with, key, num_seeds)

@@ -111,6 +111,11 @@ def forecast_notes(document: Mapping[str, Any]) -> list[str]:
         f"{document['folder']}: {runs} runs, {there} of them there already; {steps:,} steps left, "
         f"about {time} one after the other. Nothing was trained."
     )
+    if looks := document.get("looks"):
+        lines.append(
+            f"That is the most: --until resolved looks at {', '.join(map(str, looks))} seeds and ends once "
+            "every cell's arms are told apart."
+        )
     if execution := document.get("execution"):
         how = f"{execution['device']}, {execution['precision']}, {execution['threads']} threads"
         compiled = "compiled" in execution["mode"]
