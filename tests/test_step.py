@@ -75,12 +75,13 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_making_an_engine_leaves_the_process_as_it_is_until_that_is_asked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[int] = []
-    monkeypatch.setattr(torch, "set_num_threads", asked.append)
-    Engine(config(), make_splits().train, execution("eager"))
-    assert asked == []
-    prepared_engine(config(), make_splits().train, execution("eager"))
-    assert asked == [1]
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    threads = torch.get_num_threads()
+    Engine(config(), make_splits().train, execution("eager")._replace(threads=threads + 1))
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads, False)
+    prepared_engine(config(), make_splits().train, execution("eager")._replace(threads=threads + 1))
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads + 1, True)
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
@@ -252,7 +253,7 @@ def test_an_engine_is_gone_when_its_run_is_over(
             super().__init__(*arguments)
             engines.append(weakref.ref(self))
 
-    monkeypatch.setattr("resexp.training.loop.Engine", Watched)
+    monkeypatch.setattr("resexp.training.engine.Engine", Watched)
     gc.collect()
     gc.disable()
     try:
