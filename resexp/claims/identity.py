@@ -96,7 +96,8 @@ def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
             "the target's square that is missed, on images never trained on: 1 is as good as answering zero. "
             "'From zero' starts with the last layer at zero, so where Y = x it is right before it learns. "
             "The article says that a residual block just zeroes its weights where Y = x; so their norm was "
-            "taken before and after, with the ReLUs that fire at any pixel of the held-out images, and R itself."
+            "taken before and after, with the ReLUs that fire at any pixel of the held-out images, and R "
+            "itself."
         ),
         measurements=identity_measurements(errors, branches),
         pictures=tuple(_picture(case, errors) for case in CASES),
