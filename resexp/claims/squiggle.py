@@ -102,10 +102,9 @@ def _finding(
             "between; the residual ones add their input, the third starts with its last layer at zero. "
             f"Same first weights, same drawings, {SQUIGGLE_STEPS} steps of {SQUIGGLE_BATCH} drawings; for "
             f"each block the best of the learning rates {', '.join(map(str, SQUIGGLE_RATES))}, chosen on "
-            "other drawings. The error is the squared difference on "
-            f"{_NUM_HELD_OUT} squiggles that were never trained on, in units of the error of handing on the "
-            "half as it came. Pixels that are right in the given half are 'already drawn', pixels to be added "
-            "are 'missing', the rest is 'blank'. To draw only what is missing is a smaller error than the "
+            f"other drawings. The error is the squared difference on {_NUM_HELD_OUT} squiggles that were "
+            "never trained on, in units of the error of handing on the half as it came. Pixels that are "
+            "right in the given half are 'already drawn', pixels to be added are 'missing', the rest is 'blank'. To draw only what is missing is a smaller error than the "
             f"plain block's on both other parts, and less than {HALF} on the missing."
         ),
         measurements=squiggle_measurements(courses, blocked, alone),
