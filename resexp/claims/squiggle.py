@@ -104,8 +104,9 @@ def _finding(
             f"each block the best of the learning rates {', '.join(map(str, SQUIGGLE_RATES))}, chosen on "
             f"other drawings. The error is the squared difference on {_NUM_HELD_OUT} squiggles that were "
             "never trained on, in units of the error of handing on the half as it came. Pixels that are "
-            "right in the given half are 'already drawn', pixels to be added are 'missing', the rest is 'blank'. To draw only what is missing is a smaller error than the "
-            f"plain block's on both other parts, and less than {HALF} on the missing."
+            "right in the given half are 'already drawn', pixels to be added are 'missing', the rest is "
+            "'blank'. To draw only what is missing is a smaller error than the plain block's on both other "
+            f"parts, and less than {HALF} on the missing."
         ),
         measurements=squiggle_measurements(courses, blocked, alone),
         pictures=_pictures(courses, held_out),
