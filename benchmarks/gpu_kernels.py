@@ -26,9 +26,9 @@ from benchmarks.contender import config_of
 from benchmarks.results import record, spread
 from resexp.data.batches import draw, render
 from resexp.data.splits import load
-from resexp.kernels import triton_conv, triton_norm, triton_plans
-from resexp.kernels.triton_conv import OutputPlan
+from resexp.kernels import triton_norm, triton_parts, triton_plans
 from resexp.kernels.triton_operations import TritonKernels
+from resexp.kernels.triton_plans import OutputPlan
 from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
 from resexp.seeds import derive
@@ -329,7 +329,7 @@ def overlapped(_: argparse.Namespace) -> dict[str, Any]:
     """The same with kernels that begin while the one before them ends; bits must be the same."""
     plain = made("triton", 20)
     before = plain.advance(50)
-    with changed(triton_conv, "OVERLAP", True):
+    with changed(triton_parts, "OVERLAP", True):
         arms = {kind: made(kind, 20) for kind in ("triton", "triton, one stream")}
         same = {kind: torch.equal(engine.advance(50).loss, before.loss) for kind, engine in arms.items()}
         times = in_turn(arms, 300)

@@ -196,3 +196,8 @@ def test_training_knows_nothing_of_reports_and_matplotlib_stays_with_the_figures
         assert not draws or room in ("claims", "tensorboard") or (room == "report" and "figures" in rest), (
             path
         )
+
+
+def test_no_module_is_longer_than_300_lines() -> None:
+    long = {str(path.relative_to(ROOT)): path.read_text().count("\n") for path in sorted(ROOT.rglob("*.py"))}
+    assert {name: lines for name, lines in long.items() if lines > 300} == {}

@@ -11,7 +11,7 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from resexp.kernels.triton_conv import launched, wait_for_last
+from resexp.kernels.triton_parts import launched, wait_for_last
 
 
 @triton.jit
@@ -101,6 +101,56 @@ def _strided(
     value = tl.load(x + place[:, None] + channel[None, :], mask=has_source, other=0)
     target = y + pixel[:, None] * CHANNELS + c[None, :]
     tl.store(target, value, mask=(pixel < num_pixels)[:, None] & (c < CHANNELS)[None, :])
+
+
+@triton.jit
+def spread_out(
+    dy,  # [N, HO, WO, K]
+    w,
+    dx,  # [N, 2 HO, 2 WO, C]
+    num_groups,
+    w_out,
+    w_in,
+    w_row,
+    w_column,
+    HO: tl.constexpr,
+    WO: tl.constexpr,
+    K: tl.constexpr,
+    C: tl.constexpr,
+    ABREAST: tl.constexpr,
+    DEPTH: tl.constexpr,
+    C_BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr,
+    OVERLAP: tl.constexpr,
+):
+    """The input gradient at stride 2: row 2a + r of dx meets row a + p of dy in tap 1 + r - 2p."""
+    wait_for_last(OVERLAP)
+    depth = tl.arange(0, DEPTH)
+    i, k = depth // K, depth % K
+    width = tl.arange(0, 2 * ABREAST * C_BLOCK)
+    j, c = width // C_BLOCK, width % C_BLOCK + tl.program_id(1) * C_BLOCK
+    tap = 1 + j[None, :] - 2 * i[:, None]
+    inside = (i < ABREAST + 1)[:, None] & (c < C)[None, :]
+    meets = (tap >= 0) & (tap < 3) & inside
+    corner = w + (k[:, None] * w_out + c[None, :] * w_in) + tap * w_column
+    w0 = tl.load(corner, mask=meets, other=0).to(dy.dtype.element_ty)
+    w1 = tl.load(corner + w_row, mask=meets, other=0).to(dy.dtype.element_ty)
+    w2 = tl.load(corner + 2 * w_row, mask=meets, other=0).to(dy.dtype.element_ty)
+    group = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    left = group % (WO // ABREAST) * ABREAST
+    line = group // (WO // ABREAST)  # a row of an image of dy
+    column = left[:, None] + i[None, :]
+    there = (column < WO) & (i < ABREAST + 1)[None, :] & (group < num_groups)[:, None]
+    source = dy + ((line * WO + left) * K)[:, None] + depth[None, :]
+    dy0 = tl.load(source, mask=there, other=0)
+    dy1 = tl.load(source + WO * K, mask=there & (line % HO < HO - 1)[:, None], other=0)
+    even = tl.dot(dy0, w1, input_precision="ieee")
+    odd = tl.dot(dy0, w2, input_precision="ieee")
+    odd = tl.dot(dy1, w0, odd, input_precision="ieee")
+    target = dx + ((line * 2 * 2 * WO + left * 2) * C)[:, None] + (j * C + c)[None, :]
+    mask = (group < num_groups)[:, None] & (c < C)[None, :]
+    tl.store(target, even.to(dx.dtype.element_ty), mask=mask)
+    tl.store(target + 2 * WO * C, odd.to(dx.dtype.element_ty), mask=mask)
 
 
 def rendered(

@@ -18,11 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from resexp.kernels.triton_conv import Normed, Sums, launched, wait_for_last
+from resexp.kernels.triton_parts import Sums, launched, wait_for_last
 
 
 @triton.jit
-def _tile(num_pixels, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
+def tile_of(num_pixels, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
     """This program's channels, its places in a map [pixels, C], and which of them there are."""
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     c = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
@@ -30,7 +30,7 @@ def _tile(num_pixels, C, ROWS: tl.constexpr, COLUMNS: tl.constexpr):
 
 
 @triton.jit
-def _total(sums, c, C, PROGRAMS: tl.constexpr, CHUNK: tl.constexpr):
+def total_of(sums, c, C, PROGRAMS: tl.constexpr, CHUNK: tl.constexpr):
     """The sum a channel of sums [PROGRAMS, C]."""
     total = tl.zeros([CHUNK, c.shape[0]], tl.float32)
     for first in tl.static_range(0, PROGRAMS, CHUNK):
@@ -74,7 +74,7 @@ def _measure(
 ):
     """Mean and squares about it of a program's pixels, into sums [2, programs, C]."""
     wait_for_last(OVERLAP)
-    c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
+    c, place, there = tile_of(num_pixels, C, ROWS, COLUMNS)
     value = tl.load(x + place, mask=there, other=0).to(tl.float32)
     pixels = tl.minimum(ROWS, num_pixels - tl.program_id(0) * ROWS).to(tl.float32)
     mean = tl.sum(value, axis=0) / pixels
@@ -109,7 +109,7 @@ def _normalise(
 ):
     """z = relu((x - mean) / deviation * gamma + beta + shortcut)."""
     wait_for_last(OVERLAP)
-    c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
+    c, place, there = tile_of(num_pixels, C, ROWS, COLUMNS)
     value = tl.load(x + place, mask=there, other=0).to(tl.float32)
     if shortcut is not None:
         added = tl.load(shortcut + place, mask=there, other=0).to(tl.float32)
@@ -134,97 +134,6 @@ def _normalise(
     if RELU:
         value = tl.where(value < 0, 0.0, value)  # what is no number stays none
     tl.store(z + place, value.to(z.dtype.element_ty), mask=there)
-
-
-@triton.jit
-def _reduce(
-    dz,
-    also,
-    x,
-    z,
-    statistics,
-    gamma,
-    beta,
-    slope,
-    sums,
-    num_pixels,
-    C,
-    PIXELS: tl.constexpr,  # 1; or those of an image, where dz is the same in all: dz [N, C]
-    RELU: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The sums of the slope behind ReLU, dz + also where z is above 0, and of it times the normalised x.
-
-    Without z, what it was before ReLU is computed again. The slope is stored where someone else needs it.
-    """
-    wait_for_last(OVERLAP)
-    c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
-    source = dz + place
-    if PIXELS > 1:
-        row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
-        source = dz + (row // PIXELS * C)[:, None] + c[None, :]
-    given = tl.load(source, mask=there, other=0).to(tl.float32)
-    normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
-    if also is not None:
-        given += tl.load(also + place, mask=there, other=0).to(tl.float32)
-    if z is not None:
-        after = tl.load(z + place, mask=there, other=0).to(tl.float32)
-    mean, inverse = tl.load(statistics + c), tl.load(statistics + C + c)
-    normalised = (normalised - mean[None, :]) * inverse[None, :]
-    if RELU:
-        if z is None:
-            after = normalised * tl.load(gamma + c)[None, :] + tl.load(beta + c)[None, :]
-        given = tl.where(after <= 0, 0.0, given)
-    if slope is not None:
-        kept = given.to(slope.dtype.element_ty)
-        tl.store(slope + place, kept, mask=there)
-        given = kept.to(tl.float32)
-    target = sums + tl.program_id(0) * C + c
-    tl.store(target, tl.sum(given, axis=0))
-    # Beyond the last pixel the slope is 0.
-    tl.store(target + tl.num_programs(0) * C, tl.sum(given * normalised, axis=0))
-
-
-@triton.jit
-def _differentiate(
-    slope,
-    x,
-    statistics,
-    gamma,
-    beta,
-    sums,  # float32 [2, PROGRAMS, C]
-    dx,
-    dgamma,
-    dbeta,
-    num_pixels,
-    C,
-    PROGRAMS: tl.constexpr,
-    CHUNK: tl.constexpr,
-    RELU: tl.constexpr,
-    ROWS: tl.constexpr,
-    COLUMNS: tl.constexpr,
-    OVERLAP: tl.constexpr,
-):
-    """The gradients of a norm's input, weight and bias; the slope is behind its ReLU, with RELU before it."""
-    wait_for_last(OVERLAP)
-    c, place, there = _tile(num_pixels, C, ROWS, COLUMNS)
-    given = tl.load(slope + place, mask=there, other=0).to(tl.float32)
-    normalised = tl.load(x + place, mask=there, other=0).to(tl.float32)
-    mean, inverse = tl.load(statistics + c), tl.load(statistics + C + c)
-    scale = tl.load(gamma + c)
-    first = _total(sums, c, C, PROGRAMS, CHUNK)
-    second = _total(sums + PROGRAMS * C, c, C, PROGRAMS, CHUNK)
-    if tl.program_id(0) == 0:
-        tl.store(dbeta + c, first)
-        tl.store(dgamma + c, second)
-    normalised = (normalised - mean[None, :]) * inverse[None, :]
-    if RELU:
-        after = normalised * scale[None, :] + tl.load(beta + c)[None, :]
-        given = tl.where(after <= 0, 0.0, given)
-    given -= (first / num_pixels)[None, :] + normalised * (second / num_pixels)[None, :]
-    tl.store(dx + place, (given * (scale * inverse)[None, :]).to(dx.dtype.element_ty), mask=there)
 
 
 class Cut(NamedTuple):
@@ -259,24 +168,24 @@ def is_expanded(slope: Tensor) -> bool:
     return slope.stride() == (slope.shape[1], 1, 0, 0)
 
 
-def _grid(x: Tensor, cut: Cut) -> tuple[int, int]:
-    return triton.cdiv(_pixels(x), cut.rows), x.shape[1] // cut.columns
+def grid_of(x: Tensor, cut: Cut) -> tuple[int, int]:
+    return triton.cdiv(pixels_of(x), cut.rows), x.shape[1] // cut.columns
 
 
-def _pixels(x: Tensor) -> int:
+def pixels_of(x: Tensor) -> int:
     return x.numel() // x.shape[1]
 
 
-def _chunk(programs: int, cut: Cut) -> int:
+def chunk_of(programs: int, cut: Cut) -> int:
     return min(triton.next_power_of_2(programs), SUMMED // cut.columns)
 
 
 def map_sums(x: Tensor) -> Sums:
     """The moments of a map, where the convolution that made it did not note them."""
     cut = cut_of(x)
-    grid, C = _grid(x, cut), x.shape[1]
+    grid, C = grid_of(x, cut), x.shape[1]
     values = torch.empty(2, grid[0], C, dtype=torch.float32, device=x.device)
-    _measure[grid](x, values, _pixels(x), C, ROWS=cut.rows, COLUMNS=cut.columns, **launched(cut.warps))
+    _measure[grid](x, values, pixels_of(x), C, ROWS=cut.rows, COLUMNS=cut.columns, **launched(cut.warps))
     return Sums(values, cut.rows)
 
 
@@ -299,7 +208,7 @@ def normalised(
     cut = cut_of(x)
     z, statistics = torch.empty_like(x), torch.empty(2, x.shape[1], dtype=torch.float32, device=x.device)
     programs = sums.values.shape[1] if sums else 1
-    _normalise[_grid(x, cut)](
+    _normalise[grid_of(x, cut)](
         x,
         shortcut,
         weight,
@@ -308,76 +217,16 @@ def normalised(
         *running,
         statistics,
         z,
-        _pixels(x),
+        pixels_of(x),
         eps,
         momentum,
         x.shape[1],
         PROGRAMS=programs,
         PIXELS=sums.rows if sums else 1,
-        CHUNK=_chunk(programs, cut),
+        CHUNK=chunk_of(programs, cut),
         RELU=relu,
         ROWS=cut.rows,
         COLUMNS=cut.columns,
         **launched(cut.warps),
     )
     return z, statistics
-
-
-def reduced(
-    dz: Tensor, also: Tensor | None, normed: Normed, z: Tensor | None, *, keep: bool
-) -> tuple[Tensor | None, Sums]:
-    """The sums of a norm's gradient for slopes dz + also of its output; to `keep`: what ReLU left of them.
-
-    z: the output, where a shortcut was added; else it is computed again. dz may be expanded from [N, C].
-    """
-    cut = cut_of(normed.x)
-    grid, C = _grid(normed.x, cut), dz.shape[1]
-    slope = torch.empty_like(normed.x) if keep or is_expanded(dz) else None
-    values = torch.empty(2, grid[0], C, dtype=torch.float32, device=dz.device)
-    _reduce[grid](
-        dz,
-        also,
-        normed.x,
-        z if normed.relu else None,
-        normed.statistics,
-        normed.weight,
-        normed.bias,
-        slope,
-        values,
-        _pixels(dz),
-        C,
-        PIXELS=dz.shape[2] * dz.shape[3] if is_expanded(dz) else 1,
-        RELU=normed.relu,
-        ROWS=cut.rows,
-        COLUMNS=cut.columns,
-        **launched(cut.warps),
-    )
-    return slope, Sums(values, cut.rows)
-
-
-def norm_gradients(slope: Tensor, normed: Normed, sums: Sums) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of a norm's input, weight and bias; `normed.relu`: the slope is not yet through ReLU."""
-    cut = cut_of(slope)
-    C, programs = slope.shape[1], sums.values.shape[1]
-    dx = torch.empty_like(slope)
-    dweight, dbias = torch.empty(2, C, dtype=torch.float32, device=slope.device)
-    _differentiate[_grid(slope, cut)](
-        slope,
-        normed.x,
-        normed.statistics,
-        normed.weight,
-        normed.bias,
-        sums.values,
-        dx,
-        dweight,
-        dbias,
-        _pixels(slope),
-        C,
-        PROGRAMS=programs,
-        CHUNK=_chunk(programs, cut),
-        RELU=normed.relu,
-        ROWS=cut.rows,
-        COLUMNS=cut.columns,
-        **launched(cut.warps),
-    )
-    return dx, dweight, dbias

@@ -19,7 +19,9 @@ from resexp.kernels import triton_conv as conv
 from resexp.kernels import triton_maps as maps
 from resexp.kernels import triton_norm as norm
 from resexp.kernels.library import channels_last
-from resexp.kernels.triton_conv import Normed, Sums
+from resexp.kernels.triton_conv_weights import weight_gradient
+from resexp.kernels.triton_norm_gradients import norm_gradients, reduced
+from resexp.kernels.triton_parts import Normed, Sums
 from resexp.kernels.triton_plans import NORM_CHANNELS, PLANS, Plans, plans_for
 
 
@@ -106,7 +108,7 @@ class _Conv3x3(torch.autograd.Function):
         dx = dw = db = None
 
         def of_weight(x: Tensor, dy: Tensor) -> Tensor:
-            return conv.weight_gradient(x, dy, ctx.stride, ctx.plans.weight)
+            return weight_gradient(x, dy, ctx.stride, ctx.plans.weight)
 
         if ctx.needs_input_grad[1]:
             dw = ctx.aside(of_weight, x, dy) if ctx.aside else of_weight(x, dy)
@@ -159,11 +161,11 @@ class _NormAct(torch.autograd.Function):
         if sums is None:
             also = None if also is None else channels_last(also)
             keep = also is not None or ctx.added
-            slope, sums = norm.reduced(dz, also, normed, *(z or [None]), keep=keep)
+            slope, sums = reduced(dz, also, normed, *(z or [None]), keep=keep)
             if slope is not None:
                 dz, normed = slope, normed._replace(relu=False)
                 shortcut = slope if ctx.needs_input_grad[1] else None
-        dx, dweight, dbias = norm.norm_gradients(dz, normed, sums)
+        dx, dweight, dbias = norm_gradients(dz, normed, sums)
         return dx, shortcut, dweight, dbias, None, None, None, None, None
 
 

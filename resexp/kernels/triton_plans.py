@@ -6,11 +6,39 @@ output and input gradient lie in bfloat16, as `TritonKernels.begin` makes them. 
 the sum of the shares. Other shapes have not been measured and are not served.
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from torch import Tensor
 
-from resexp.kernels.triton_conv import OutputPlan, WeightPlan
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """How `_convolve` cuts an output into programs; with `take`, `_convolve_stepwise` does."""
+
+    abreast: int
+    block: int
+    tiles: int = 1
+    warps: int = 4
+    stages: int = 1
+    k_block: int | None = None
+    take: int | None = None
+
+
+@dataclass(frozen=True)
+class WeightPlan:
+    """How `_weigh` cuts a batch: into shares of the pixels, these by rows and columns of the weight."""
+
+    abreast: int
+    block: int
+    shares: int
+    rows: int = 3
+    warps: int = 4
+    stages: int = 1
+    k_block: int | None = None
+    take: int | None = None
+    sum_block: int = 16
+    """Weights a program of the summing kernel."""
 
 
 class Plans(NamedTuple):

@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from resexp.kernels import triton_conv as ours
+from resexp.kernels.triton_conv_weights import weight_gradient
+from resexp.kernels.triton_plans import OutputPlan, WeightPlan
 
 SHAPES = {  # N, C, K, H, W, stride
     "square": (2, 16, 16, 8, 8, 1),
@@ -19,18 +21,18 @@ SHAPES = {  # N, C, K, H, W, stride
 }
 
 
-def plans(product: str, stride: int) -> Iterator[ours.OutputPlan | ours.WeightPlan]:
+def plans(product: str, stride: int) -> Iterator[OutputPlan | WeightPlan]:
     """Every way through the kernels: pixels abreast, rows and columns apart, channels in parts."""
     if product == "weight":
-        yield ours.WeightPlan(1, 16, 2, sum_block=1024)
-        yield ours.WeightPlan(2, 16, 3, rows=1, take=1, k_block=16, sum_block=1024)
-        yield ours.WeightPlan(2, 32, 1, take=2, sum_block=512)
+        yield WeightPlan(1, 16, 2, sum_block=1024)
+        yield WeightPlan(2, 16, 3, rows=1, take=1, k_block=16, sum_block=1024)
+        yield WeightPlan(2, 32, 1, take=2, sum_block=512)
     else:
-        yield ours.OutputPlan(1, 16, tiles=2)
-        yield ours.OutputPlan(2, 16, k_block=16)
+        yield OutputPlan(1, 16, tiles=2)
+        yield OutputPlan(2, 16, k_block=16)
         if product == "output" or stride == 1:
-            yield ours.OutputPlan(2, 32, take=1)
-            yield ours.OutputPlan(1, 16, take=2, k_block=16)
+            yield OutputPlan(2, 32, take=1)
+            yield OutputPlan(1, 16, take=2, k_block=16)
 
 
 def last(images: Tensor) -> Tensor:
@@ -50,7 +52,7 @@ def errors(name: str, layout: torch.memory_format) -> Iterator[dict[str, object]
     products = {
         "output": (y.detach(), lambda plan: ours.output(images, weight, None, stride, plan)[0]),
         "input": (dx, lambda plan: ours.input_gradient(slopes, weight, stride, plan)[0]),
-        "weight": (dw, lambda plan: ours.weight_gradient(images, slopes, stride, plan)),
+        "weight": (dw, lambda plan: weight_gradient(images, slopes, stride, plan)),
     }
     for product, (expected, compute) in products.items():
         for nth, plan in enumerate(plans(product, stride)):
