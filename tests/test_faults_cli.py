@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Sound, tiny_config
-from harness.commands import resexp, start, start_twice, write_config, write_images
+from harness.commands import resexp, resexp_from_cold, start, start_twice, write_config, write_images
 from harness.comparing import differences
 
 
@@ -63,7 +63,7 @@ def test_a_fault_before_training_is_one_line_and_costs_no_torch(
     (work / "runs" / "file").write_text("mine")
     if not (work / "runs" / "last").is_symlink():
         (work / "runs" / "last").symlink_to("done")
-    ended = resexp(*arguments.split(), folder=work)
+    ended = resexp_from_cold(*arguments.split(), folder=work)
     assert ended.code == code, ended.stderr
     assert says in one_line(ended.stderr)
     assert ended.stdout.endswith("no torch\n")

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,11 +15,12 @@ class Asked:
     """Starts `python -m MODULE`, for the block, and asks it; with one thread, and warnings are errors."""
 
     module: str
+    flags: Sequence[str] = ("-W", "error")
 
     def __enter__(self) -> Self:
         path = f"{TESTS.parent}{os.pathsep}{TESTS}"
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", self.module],
+            [sys.executable, *self.flags, "-m", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -14,6 +14,7 @@ from conftest import make_splits
 from PIL import Image
 
 from harness.tally import Tally
+from harness.warm import warm
 from resexp.config import Config, write
 
 TESTED = "import atexit, sys; from resexp.cli import main\n"
@@ -48,6 +49,11 @@ def write_config(path: Path, config: Config) -> Path:
     return path
 
 
+def environment(folder: Path) -> dict[str, str]:
+    """Return what the command finds in its environment."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "RESEXP_CACHE": str(folder / "cache")}
+
+
 def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
     """Start `resexp ARGUMENTS` in `folder`; its last line on stdout says whether torch was imported."""
     return subprocess.Popen(
@@ -56,12 +62,19 @@ def start(arguments: Sequence[str], folder: Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "RESEXP_CACHE": str(folder / "cache")},
+        env=environment(folder),
     )
 
 
 def resexp(*arguments: str, folder: Path) -> Ended:
-    """Run `resexp ARGUMENTS` in `folder` to its end."""
+    """Run `resexp ARGUMENTS` in `folder` to its end, in a process that need not import torch first."""
+    began = time.perf_counter()
+    code, stdout, stderr = warm().run(arguments, folder, environment(folder))
+    return Ended(code, stdout, stderr, time.perf_counter() - began)
+
+
+def resexp_from_cold(*arguments: str, folder: Path) -> Ended:
+    """Run `resexp ARGUMENTS` in `folder` to its end, as a shell starts it; of its stdout see `start`."""
     began = time.perf_counter()
     process = start(arguments, folder)
     stdout, stderr = process.communicate()

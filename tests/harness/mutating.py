@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.commands import resexp
+from harness.commands import resexp_from_cold
 from harness.tally import Tally
 from resexp.config import Config, write
 from resexp.config.load import FOLDER, load
@@ -105,7 +105,7 @@ def mutate_commands(folder: Path, num: int, seed: int) -> Tally:
     faults, codes = list[str](), set[int]()
     for k in range(num):
         (folder / "x.yaml").write_bytes(mutate(rng.choice(texts), rng))
-        ended = resexp("validate", "x.yaml", folder=folder)
+        ended = resexp_from_cold("validate", "x.yaml", folder=folder)
         codes.add(ended.code)
         faults += [f"{k}: {line!r}" for line in badly_said(ended.stderr.splitlines(), ("x.yaml", "and "))]
         if ended.code not in (0, Exit.USAGE) or bool(ended.stderr) != bool(ended.code):
