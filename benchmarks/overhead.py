@@ -25,7 +25,7 @@ from resexp.records.schema import ProfileRow
 from resexp.tensorboard.dashboard import size_picture
 from resexp.training.engine import Engine
 from resexp.training.execution import resolve
-from resexp.training.loop import probed_steps
+from resexp.training.spans import probed_steps
 
 FULL_LOOK_STEPS = 150
 MEASURED_AGAINST = {

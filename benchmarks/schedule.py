@@ -31,7 +31,8 @@ from resexp.records.run import Run
 from resexp.records.schema import EvaluationRow
 from resexp.signals import Stop
 from resexp.training.execution import Execution, resolve
-from resexp.training.loop import LONGEST_SPAN, Progress, run, spans
+from resexp.training.loop import Progress, run
+from resexp.training.spans import LONGEST_SPAN, spans
 
 WHOLE = 64_000
 PROMISED_SECONDS = {20: 60.0, 56: 150.0, 110: 300.0}

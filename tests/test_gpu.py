@@ -57,6 +57,7 @@ def test_every_way_trains_alike(mode: str, precision: str) -> None:
     [
         {"model__shortcut": "projection"},
         {"optim__name": "adamw"},
+        {"optim__clip": 1.0, "optim__label_smoothing": 0.1},
         {"model__order": "pre", "model__kind": "plain"},
         {"model__norm": "group", "model__learn_branch_scale": True},
         {"optim__nesterov": True, "optim__ema": 0.9},

@@ -24,10 +24,12 @@ NODES = {
     ("56", "graphed", "float32"): 492,
 }
 """Kernels and copies of a recorded step, at most: lower one when the step gets shorter."""
+OPTIMIZERS = ("sgd", "adam", "adamw")
 SCENARIOS = [
     "six_runs",
     "a_run",
     *(" ".join(("step", *how)) for how in NODES),
+    *(f"recipe {optimizer}" for optimizer in OPTIMIZERS),
     "planted_sync",
     "planted_out_of_memory",
 ]
@@ -81,6 +83,15 @@ def test_within_a_span_the_host_never_waits_and_hardly_launches(
     found = answers[" ".join(("step", *how))]
     assert found["waits"] == 0
     assert found["beside"] <= 12  # of 100 steps: two windows of draws and rates, two readings
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_nor_does_it_where_gradients_are_clipped_and_images_cut(
+    answers: dict[str, Any], optimizer: str
+) -> None:
+    found = answers[f"recipe {optimizer}"]
+    assert found["waits"] == 0
+    assert found["beside"] <= 12
 
 
 def test_between_spans_the_host_waits_once_for_the_readings(answers: dict[str, Any]) -> None:

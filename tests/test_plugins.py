@@ -284,6 +284,7 @@ REFUSED = {
     "model.activation=mylab.faulty:sums_up": "gives an int; allowed: a class or a function",
     "model.activation=torch.nn:Linear": "calling it raises TypeError",
     "model.activation=mylab.faulty:Halves": "gives torch.float32 [2, 2, 8, 8]",
+    "model.activation=mylab.faulty:OneWidth": "on float32 [3, 6, 5, 5] it raises RuntimeError",
     "model.activation=mylab.faulty:InPlace": "changes its input in place",
     "model.activation=mylab.faulty:Cut": "lets no gradient through",
     "model.activation=torch.nn:Dropout": "another output for the same input",

@@ -22,9 +22,10 @@ from resexp.data.splits import Splits
 from resexp.errors import Diverged, Exit, ResourceError
 from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run, read_lines
+from resexp.training.compilation import keep_compilations
 from resexp.training.cuda_graph import WINDOW, CaptureError
 from resexp.training.engine import Engine, rehearsed
-from resexp.training.execution import Execution, keep_compilations, resolve
+from resexp.training.execution import Execution, resolve
 from resexp.training.loop import run
 from resexp.training.metrics import MetricsLogger
 from resexp.training.step import Readings, train_step

@@ -20,7 +20,8 @@ from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
-from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED, spans
+from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED
+from resexp.training.spans import spans
 
 TEST_IMAGES = 10_000
 """As many as CIFAR-10 has; crayons have 2,000, whose evaluations end sooner than forecast."""

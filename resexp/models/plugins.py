@@ -1,5 +1,6 @@
 """Plug-ins of the net: activations and inits of the user's own, tried before a net is made of them."""
 
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,8 @@ from resexp.errors import UsageError
 
 TRIED_ON = ((8, 4, 3, 3), (4, 8))
 """Shapes of weights on which an init is tried."""
+SEEN = ((2, 4, 8, 8), (3, 6, 5, 5))
+"""Shapes of what an activation is tried on: a net has blocks of several widths and sizes."""
 _tried = set[tuple[str, Callable[..., Any]]]()
 _ALONE = threading.Lock()
 
@@ -34,15 +37,16 @@ def own_activation(text: str) -> nn.Module:
     with _ALONE, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(0)
         if ("activation", make) not in _tried:
-            _try_activation(made(), what)
+            for shape in SEEN:
+                _try_activation(made(), shape, what)
             _tried.add(("activation", make))
         torch.default_generator.manual_seed(0)
         return made()
 
 
-def _try_activation(module: nn.Module, what: str) -> None:
-    given = torch.linspace(-3, 3, 2 * 4 * 8 * 8).view(2, 4, 8, 8)
-    with torch.enable_grad(), blamed(f"{what}: on float32 [2, 4, 8, 8] it"):
+def _try_activation(module: nn.Module, shape: tuple[int, ...], what: str) -> None:
+    given = torch.linspace(-3, 3, math.prod(shape)).view(shape)
+    with torch.enable_grad(), blamed(f"{what}: on float32 {list(shape)} it"):
         x = given.clone().requires_grad_() * 1  # no leaf, as inside a net
         first, second = module(x), module(x)
     if not isinstance(first, Tensor) or first.shape != x.shape or first.dtype != x.dtype:

@@ -16,12 +16,13 @@ from resexp.kernels.operation import Operations
 from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network
 from resexp.seeds import derive
+from resexp.training.compilation import compiled
 from resexp.training.cpu import DenormalsFlushed, keep_freed_memory
 from resexp.training.cuda_graph import CaptureError, GraphSteps
 from resexp.training.distributed.process_group import ALONE, Group, synchronised
 from resexp.training.ema import EMA
 from resexp.training.evaluation import Scores, evaluate
-from resexp.training.execution import Execution, compiled, kernels_for
+from resexp.training.execution import Execution, kernels_for
 from resexp.training.initial_net import initial_net
 from resexp.training.lr_schedule import learning_rate
 from resexp.training.optimizers import kept, make_optimizer, take_up

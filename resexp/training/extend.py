@@ -13,7 +13,7 @@ from resexp.records.jsonl import Row
 from resexp.records.run import Run
 from resexp.records.together import replace_together
 from resexp.training import checkpoint
-from resexp.training.loop import probed_steps
+from resexp.training.spans import probed_steps
 
 
 def extend(folder: Path, steps: int) -> Config:

@@ -28,17 +28,21 @@ def make_optimizer(optim: OptimSection, net: nn.Module, execution: Execution) ->
         if execution.graphed:
             raise CaptureError(f"optim.name {optim.name}: what it keeps is not there before the first step")
         return _own(optim, list(net.parameters()))
-    rate = torch.tensor(optim.lr, device=execution.device) if execution.graphed else optim.lr
     shared: dict[str, Any] = {
-        "lr": rate,
+        "lr": optim.lr,
         "weight_decay": optim.weight_decay,
         # Reads the rate where it lies; the others ask the device for its value. None, since False would
         # also switch off PyTorch's own choice: on a GPU all tensors in a few kernels.
         "fused": True if execution.graphed else None,
     }
     if optim.name == "sgd":
-        return _sgd(net, momentum=optim.momentum, nesterov=optim.nesterov, **shared)
-    return _adam(ADAMS[optim.name], net, execution, **shared)
+        optimizer = _sgd(net, momentum=optim.momentum, nesterov=optim.nesterov, **shared)
+    else:
+        optimizer = _adam(ADAMS[optim.name], net, execution, **shared)
+    if execution.graphed:
+        for group in optimizer.param_groups:
+            group["lr"] = torch.tensor(optim.lr, device=execution.device)
+    return optimizer
 
 
 def _sgd(net: nn.Module, *, momentum: float, **options: Any) -> Optimizer:

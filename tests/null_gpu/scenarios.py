@@ -16,7 +16,7 @@ import torch
 
 import benchmarks.agreement
 import benchmarks.results
-from resexp.config import Config
+from resexp.config import Config, DataSection
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError
 from resexp.records.run import Run
@@ -50,6 +50,18 @@ def execution(mode: str, precision: str = "bfloat16") -> Execution:
 def step(depth: str, mode: str, precision: str) -> dict[str, Any]:
     """Nodes of the recorded step, what is launched beside it and how often the host waits in 100 steps."""
     made = Engine(config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision))
+    return _hundred(made)
+
+
+def recipe(optimizer: str) -> dict[str, Any]:
+    """The same of a step in which all is done that a config can ask for besides."""
+    config = config_of(8, name=optimizer, clip=1.0, label_smoothing=0.1, ema=0.9)
+    config = config.model_copy(update={"data": DataSection(cutout=8)})
+    train = make_splits(num_train=256).train._replace(cutout=8)
+    return _hundred(Engine(config, train, execution("graphed")))
+
+
+def _hundred(made: Engine) -> dict[str, Any]:
     made.advance(50)
     before = questions.waits()
     with questions.logged() as entries:
@@ -137,7 +149,7 @@ def benchmark(name: str, out: str, *arguments: str) -> None:
 
 SCENARIOS: dict[str, Callable[..., Any]] = {
     scenario.__name__: scenario
-    for scenario in (step, kernels, a_run, six_runs, planted_sync, planted_out_of_memory, benchmark)
+    for scenario in (step, recipe, kernels, a_run, six_runs, planted_sync, planted_out_of_memory, benchmark)
 }
 
 

@@ -3,7 +3,7 @@
 import pytest
 from conftest import tiny_config
 
-from resexp.training.loop import LONGEST_SPAN, probed_steps, spans
+from resexp.training.spans import LONGEST_SPAN, probed_steps, spans
 
 
 def test_probes_look_at_one_two_five_of_every_decade_and_the_last_step() -> None:
