@@ -52,12 +52,12 @@ def most_kept(depth: int) -> int:
 @pytest.mark.parametrize("kept", [0, 20_000])  # of 27,648 bytes that the blocks' outputs have
 def test_blocks_folded_again_change_no_bit(kept: int, model: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = profile_of(**model)
-    monkeypatch.setattr(MODULE, "KEPT_BYTES", kept)
+    monkeypatch.setattr(MODULE, "GRAPH_BYTES", kept)
     assert profile_of(**model) == whole
 
 
 def test_beyond_the_limit_a_deeper_net_keeps_no_more_graph(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = most_kept(62)
     assert whole > 4 * most_kept(14)
-    monkeypatch.setattr(MODULE, "KEPT_BYTES", 0)
+    monkeypatch.setattr(MODULE, "GRAPH_BYTES", 0)
     assert most_kept(62) == most_kept(14) < whole / 4

@@ -101,6 +101,9 @@ BLOCK_NEEDS: dict[str, dict[str, tuple[Any, ...]]] = {
     },
 }
 """What a block of this name takes of the other keys."""
+SURVIVAL_NEEDS = {"kind": ("residual",), "block": ("basic", "bottleneck", "squeeze_excite")}
+"""What stochastic depth takes of the other keys: a gate, or a beginning tuned to all blocks, is no branch to
+leave out."""
 
 
 class ModelSection(Section):
@@ -136,6 +139,9 @@ class ModelSection(Section):
     """multiplies the shortcut (He 2016, eq. 8)"""
     learn_branch_scale: bool = False
     """branch_scale is a parameter; with branch_scale 0: SkipInit / ReZero"""
+    survival: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """stochastic depth: how likely a step keeps the last block's R(x), falling in a line from 1 at the net's
+    input (Huang 2016); 1: every block always"""
 
     @model_validator(mode="after")
     def _block_fits_the_net(self) -> Self:
@@ -143,6 +149,16 @@ class ModelSection(Section):
             if (value := getattr(self, key)) not in allowed:
                 words = " or ".join(map(str, allowed))
                 raise broken_rule(f"block {self.block} goes with {key} {words}, not {value}", key, "block")
+        return self
+
+    @model_validator(mode="after")
+    def _only_branches_are_left_out(self) -> Self:
+        for key, allowed in SURVIVAL_NEEDS.items():
+            if self.survival < 1 and (value := getattr(self, key)) not in allowed:
+                words = " or ".join(allowed)
+                raise broken_rule(
+                    f"survival {self.survival:g} goes with {key} {words}, not {value}", "survival", key
+                )
         return self
 
     @model_validator(mode="after")

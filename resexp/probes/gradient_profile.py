@@ -25,7 +25,7 @@ from resexp.models.blocks import Block
 from resexp.models.resnet import Network
 from resexp.probes.sizes import SPLIT, Measured, finite, parted, size_at_output, size_of_weight
 
-KEPT_BYTES = 2**28
+GRAPH_BYTES = 2**28
 """Of block outputs behind which all that backward needs is kept: five to ten times as much. A ResNet-110 of
 width 16 stays below it with 128 images in float32; a ResNet-1202 would have 2.7 GiB and keep 15."""
 
@@ -104,7 +104,7 @@ def gradient_profile(net: Network, batch: Batch) -> Measured:
     for _, block in net.blocks():
         folded = fold(block, x)
         kept += folded.output.nbytes
-        blocks.append((block, x.detach(), folded if kept <= KEPT_BYTES else None))
+        blocks.append((block, x.detach(), folded if kept <= GRAPH_BYTES else None))
         x = folded.output.detach()
     last = x.requires_grad_()
     loss = F.cross_entropy(net.classify(last), batch.labels, reduction="sum")
