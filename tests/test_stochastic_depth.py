@@ -16,7 +16,9 @@ from torch.nn import functional as F
 from resexp.config import Config
 from resexp.data.batches import render
 from resexp.data.splits import Splits
+from resexp.experiments.verify import verify
 from resexp.models.resnet import Network, build
+from resexp.records.run import Run
 from resexp.seeds import derive
 from resexp.training.engine import Engine
 from resexp.training.execution import Execution
@@ -136,6 +138,28 @@ def test_an_interrupted_run_ends_with_the_bits_of_a_whole_one(splits: Splits, tm
     assert train(tmp_path / "broken", made, splits, until=5) is None
     train(tmp_path / "broken", made, splits)
     assert differences(tmp_path / "whole", tmp_path / "broken") == []
+
+
+def test_the_summary_takes_no_gradient_of_one_draw_and_can_be_verified(
+    splits: Splits, tmp_path: Path
+) -> None:
+    train(tmp_path, config(), splits)
+    result = Run(tmp_path).result
+    assert result is not None
+    assert result.gradient is None
+    assert result.transport.initial is not None
+    assert all(check.holds for check in verify(tmp_path, lambda: splits))
+
+
+def test_running_statistics_of_a_block_left_out_see_its_batch_too() -> None:
+    made = config(model__norm="batch")
+    trained = engine(made)
+    trained.advance(1)
+    left_out = [
+        block for kept, (_, block) in zip(kept_at(made, 0), trained.net.blocks(), strict=True) if not kept
+    ]
+    assert left_out
+    assert all(bool(block.get_buffer("norm1.running_mean").any()) for block in left_out)
 
 
 def test_probes_see_each_block_with_its_share_of_the_steps() -> None:
