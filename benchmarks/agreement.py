@@ -11,7 +11,7 @@ from resexp.data.batches import draw, render
 from resexp.data.splits import load
 from resexp.models.resnet import build
 from resexp.seeds import derive
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 
 AGREE_STEPS, AGREE_WITHIN, AGREE_LR = 20, 1e-3, 5e-5
@@ -56,7 +56,7 @@ def agreement(depth: int) -> dict[str, Any]:
         for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
             its.copy_(mine)
     execution = resolve(config.run, num_images=0)
-    engine = Engine(config, train, execution)
+    engine = prepared_engine(config, train, execution)
     measured = engine.advance(AGREE_STEPS).loss.tolist()
     expected = losses(theirs, depth, AGREE_STEPS)
     distance = max(abs(a - b) for a, b in zip(measured, expected, strict=True))
@@ -77,7 +77,7 @@ def low_precision(depth: int, train: Any) -> float:
     means = []
     for precision in ("bfloat16", "float32"):
         config = config_of(depth, augment=False, run={"precision": precision, "compile": False})
-        engine = Engine(config, train, resolve(config.run, num_images=0))
+        engine = prepared_engine(config, train, resolve(config.run, num_images=0))
         first, last = LOW_STEPS
         means.append(engine.advance(last).loss[first:].mean().item())
     difference = means[0] / means[1] - 1

@@ -17,7 +17,7 @@ import torch
 from benchmarks.textbook import BATCH_SIZE, ResNet, textbook_loop, tuned_loop
 from resexp.config import Config
 from resexp.data.splits import load
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 
 LONG = 64_000
@@ -42,7 +42,7 @@ def resexp(depth: int, **run: object) -> Callable[[int], object]:
     """Return resexp's engine, to be told how many steps to make."""
     config = config_of(depth, run=run)
     execution = resolve(config.run, num_images=LONG * BATCH_SIZE)
-    return Engine(config, load(config.data).train, execution).advance
+    return prepared_engine(config, load(config.data).train, execution).advance
 
 
 def loop(name: str, depth: int) -> Callable[[int], object]:

@@ -33,7 +33,7 @@ from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import Network, build
 from resexp.seeds import derive
 from resexp.training import engine as engines
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, prepared_engine
 from resexp.training.execution import Execution, kernels_for, kernels_name
 
 BATCH = 128
@@ -62,7 +62,7 @@ def made(kind: str, depth: int, mode: str = "graphed", lr: float = 0.02) -> Engi
     engines.kernels_for = lambda _: None if how is None else TritonKernels(**how)
     try:
         config = config_of(depth, lr=lr)
-        return Engine(config, load(config.data).train, execution(kind, mode))
+        return prepared_engine(config, load(config.data).train, execution(kind, mode))
     finally:
         engines.kernels_for = kernels_for
 

@@ -18,7 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.contender import config_of
 from benchmarks.results import record
 from resexp.data.splits import load
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 
 KINDS = {
@@ -53,7 +53,7 @@ def measure(depth: int, steps: int, deterministic: bool) -> dict[str, Any]:
     """Return microseconds a step by kind of kernel, kernels a step and the wall time of a step."""
     config = config_of(depth)
     execution = resolve(config.run, num_images=0)._replace(mode="eager")
-    engine = Engine(config, load(config.data).train, execution)
+    engine = prepared_engine(config, load(config.data).train, execution)
     torch.backends.cudnn.deterministic = deterministic
     engine.advance(10)
     torch.cuda.synchronize()

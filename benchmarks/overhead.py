@@ -23,7 +23,7 @@ from resexp.data.splits import Splits, load
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.schema import ProfileRow
 from resexp.tensorboard.dashboard import size_picture
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 from resexp.training.spans import probed_steps
 
@@ -57,7 +57,7 @@ def measure(depth: int, rounds: int, steps: int, splits: Splits) -> dict[str, li
     """Return seconds a step (without and with norms), a probe and a picture, one number a round."""
     configs = {name: config_of(depth, name == "with norms") for name in ("without norms", "with norms")}
     execution = resolve(configs["with norms"].run, num_images=FULL_LOOK_STEPS * 128)
-    engines = {name: Engine(config, splits.train, execution) for name, config in configs.items()}
+    engines = {name: prepared_engine(config, splits.train, execution) for name, config in configs.items()}
     batch = render(engines["with norms"].train, unaugmented(sample(len(splits.train.labels), 128)))
     for engine in engines.values():
         engine.advance(2)

@@ -43,7 +43,7 @@ from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.run import read_lines
 from resexp.records.schema import Profile
 from resexp.records.summary import first_over_last
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 from resexp.training.loop import PROBE_IMAGES
 
@@ -89,7 +89,7 @@ def processor(rounds: int, data: Sequence[str]) -> dict[str, Any]:
     reference = config_of(20, run={"precision": "float32", "device": "cpu", "threads": 1, "compile": False})
     splits = load(configs["none plain"].data)
     engines = {
-        name: Engine(config, splits.train, resolve(config.run, num_images=0))
+        name: prepared_engine(config, splits.train, resolve(config.run, num_images=0))
         for name, config in {**configs, "ResNet-20": reference}.items()
     }
     found: dict[str, list[float]] = {name: [] for name in engines}
@@ -138,7 +138,7 @@ class Outcome(NamedTuple):
 
 def outcome(config: Config, splits: Splits) -> Outcome:
     """Train one net of the quick look."""
-    engine = Engine(config, splits.train, resolve(config.run, num_images=0))
+    engine = prepared_engine(config, splits.train, resolve(config.run, num_images=0))
     probed = render(engine.train, unaugmented(sample(len(splits.train.labels), PROBE_IMAGES)))
     ratio = first_over_last(Profile.read(gradient_profile(engine.copy_of_net(), probed)).outputs)
     losses = engine.advance(config.optim.steps).loss

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from resexp.claims import squiggle
+from resexp.claims import squiggle, squiggle_learning
 from resexp.claims.registry import CLAIMS
 from resexp.claims.runner import write_finding
 from resexp.report.claims_page import write_page
@@ -26,8 +26,10 @@ def claims_html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("claims")
     (root / "squiggle").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"_STEPS": 4, "LOOKS": (0, 1, 2, 3, 4), "ALONE_STEPS": 2, "ALONE_LOOK": 1}.items():
-            patch.setattr(squiggle, name, value)
+        few = {"SQUIGGLE_STEPS": 4, "LOOKS": (0, 1, 2, 3, 4), "ALONE_STEPS": 2, "ALONE_LOOK": 1}
+        for module in (squiggle, squiggle_learning):
+            for name in few.keys() & vars(module).keys():
+                patch.setattr(module, name, few[name])
         write_finding(root / "squiggle", squiggle.claim([0, 1], lambda done: None))
     return write_page(root, list(CLAIMS))
 

@@ -10,18 +10,8 @@ from torch.nn import functional as F
 
 from resexp.analysis.gradient_ratio import GradientWord, gradient_ratio
 from resexp.claims import activation
-from resexp.claims.activation import (
-    _DEPTH,
-    _PROBE,
-    _WIDTH,
-    MODELS,
-    SQUASHING,
-    NetName,
-    NetResult,
-    activation_settings,
-    best_rate,
-    first_of_each,
-)
+from resexp.claims.activation import _DEPTH, _PROBE, _WIDTH, activation_settings, best_rate, first_of_each
+from resexp.claims.activation_nets import MODELS, SQUASHING, NetName, NetResult
 from resexp.claims.finding import judged
 from resexp.claims.small_training import counted, drawings
 from resexp.data.batches import sample

@@ -8,7 +8,8 @@ from torch import nn
 
 from resexp.claims import identity
 from resexp.claims.finding import judged
-from resexp.claims.identity import (
+from resexp.claims.identity import identity_parts
+from resexp.claims.identity_learning import (
     CASES,
     CHANNELS,
     NEAR,
@@ -20,7 +21,6 @@ from resexp.claims.identity import (
     Case,
     blocks,
     branch,
-    identity_parts,
     missed,
     noise_images,
     teacher,

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from resexp.claims.small_training import OnProgress, drawings, in_threads, train_briefly
+from resexp.claims.finding import OnProgress
+from resexp.claims.small_training import drawings, in_threads, train_briefly
 from resexp.training.execution import usable_cores
 
 MODEL = {"depth": 8, "width": 4}

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from resexp.claims.finding import judged
-from resexp.claims.squiggle import Course, dense, squiggle_settings
+from resexp.claims.squiggle import squiggle_settings
 from resexp.claims.squiggle_data import (
     BLANK,
     DRAWING_PARTS,
@@ -17,6 +17,7 @@ from resexp.claims.squiggle_data import (
     draw_squiggles,
     error_parts,
 )
+from resexp.claims.squiggle_learning import Course, dense
 from resexp.claims.stacked_training import (
     BLOCK_ARMS,
     MOMENTUM,

@@ -10,7 +10,7 @@ from conftest import tiny_config
 
 from resexp.data.splits import Splits
 from resexp.training.cpu import DenormalsFlushed
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def in_a_new_thread(work: Callable[[], T]) -> T:
 
 def test_a_probe_that_follows_training_sees_subnormals_in_all_threads(splits: Splits) -> None:
     def train_then_look() -> int:
-        engine = Engine(tiny_config(optim__batch_size=64), splits.train, TWO_THREADS)
+        engine = prepared_engine(tiny_config(optim__batch_size=64), splits.train, TWO_THREADS)
         engine.advance(1)
         engine.evaluate(splits.test)
         return subnormals_that_survive()
@@ -52,7 +52,7 @@ def test_training_that_follows_a_probe_flushes_in_all_threads(splits: Splits) ->
     def look_then_train() -> int:
         torch.set_num_threads(2)
         before = subnormals_that_survive()
-        engine = Engine(tiny_config(), splits.train, TWO_THREADS)
+        engine = prepared_engine(tiny_config(), splits.train, TWO_THREADS)
         engine.advance(2, should_stop=lambda: found.append(subnormals_that_survive()) or False)
         return before
 

@@ -9,14 +9,16 @@ from harness.comparing import differences
 from harness.interrupting import train
 
 from resexp.data.splits import Splits
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, prepared_engine
 from resexp.training.execution import Execution
 
 DECAY, STEPS = 0.8, 7
 
 
 def engine(splits: Splits, ema: float, mode: str = "eager") -> Engine:
-    return Engine(tiny_config(optim__ema=ema), splits.train, Execution("cpu", "float32", mode, 1, "test"))
+    return prepared_engine(
+        tiny_config(optim__ema=ema), splits.train, Execution("cpu", "float32", mode, 1, "test")
+    )
 
 
 @pytest.mark.parametrize("mode", ["eager", "graphed"])

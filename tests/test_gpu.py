@@ -13,7 +13,7 @@ from resexp.errors import Diverged
 from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run
 from resexp.training.cuda_graph import WINDOW
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, prepared_engine
 from resexp.training.execution import Execution, resolve
 from resexp.training.loop import run
 
@@ -40,7 +40,7 @@ def config(**changes: object) -> Config:
 
 
 def engine(mode: str, precision: str = "float32", made: Config | None = None) -> Engine:
-    return Engine(made or config(), make_splits(num_train=256).train, execution(mode, precision))
+    return prepared_engine(made or config(), make_splits(num_train=256).train, execution(mode, precision))
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -16,7 +16,7 @@ from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import build
 from resexp.training import execution
 from resexp.training.distributed.rank import Rank
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution, kernels_folder, resolve, spread
 
 OURS = f"winograd-{source_digest()}"
@@ -69,7 +69,7 @@ def losses(
     config: Any, splits: Splits, execution: Execution, perturbed: float = 0.0, seed: int = 0
 ) -> Tensor:
     """The losses of 200 steps; before each, every weight is moved by `perturbed` of itself."""
-    engine = Engine(config, splits.train, execution)
+    engine = prepared_engine(config, splits.train, execution)
     if not perturbed:
         return engine.advance(200).loss.double()
     rng = torch.Generator().manual_seed(seed)
@@ -100,10 +100,10 @@ def test_200_steps_agree_with_torchs_as_those_with_themselves_perturbed_by_1e_mi
 
 def test_a_run_taken_up_goes_on_with_the_same_bits(splits: Splits) -> None:
     config = tiny_config(model__width=8)
-    whole, half = (Engine(config, splits.train, WINOGRAD) for _ in range(2))
+    whole, half = (prepared_engine(config, splits.train, WINOGRAD) for _ in range(2))
     readings = whole.advance(4)
     half.advance(2)
-    other = Engine(config, splits.train, WINOGRAD)
+    other = prepared_engine(config, splits.train, WINOGRAD)
     other.restore(half.state())
     assert torch.equal(other.advance(2).loss, readings.loss[2:])
     assert all(torch.equal(a, b) for a, b in zip(whole.net.parameters(), other.net.parameters(), strict=True))
@@ -111,7 +111,7 @@ def test_a_run_taken_up_goes_on_with_the_same_bits(splits: Splits) -> None:
 
 def test_probes_look_with_torchs_operations(splits: Splits) -> None:
     """So a reading depends on the weights alone, not on how they were trained."""
-    engine = Engine(tiny_config(model__width=8), splits.train, WINOGRAD)
+    engine = prepared_engine(tiny_config(model__width=8), splits.train, WINOGRAD)
     copy = engine.copy_of_net()
     images = torch.randn(4, 3, 32, 32)
     engine.net.train()

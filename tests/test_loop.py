@@ -17,7 +17,7 @@ from resexp.models.resnet import build
 from resexp.probes.norms import norms
 from resexp.records.run import Run
 from resexp.seeds import derive
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.evaluation import evaluate
 from resexp.training.execution import Execution
 from resexp.training.loop import run
@@ -165,7 +165,7 @@ def test_looking_changes_no_bit_of_the_weights(changes: dict, tmp_path: Path, sp
 
 
 def test_denormals_are_flushed_while_training_and_kept_outside(splits: Splits) -> None:
-    engine = Engine(tiny_config(), splits.train, EAGER)
+    engine = prepared_engine(tiny_config(), splits.train, EAGER)
     engine.advance(1)
     tiny = torch.full((8,), 1e-40)
     assert (tiny * 1.0).count_nonzero() == 8
@@ -174,7 +174,7 @@ def test_denormals_are_flushed_while_training_and_kept_outside(splits: Splits) -
 def test_bfloat16_trains_close_to_float32(splits: Splits) -> None:
     losses = {}
     for precision in ("float32", "bfloat16"):
-        engine = Engine(tiny_config(), splits.train, EAGER._replace(precision=precision))
+        engine = prepared_engine(tiny_config(), splits.train, EAGER._replace(precision=precision))
         losses[precision] = engine.advance(10).loss.mean().item()
         assert all(parameter.dtype == torch.float32 for parameter in engine.net.parameters())
     assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)

@@ -30,7 +30,7 @@ from resexp.records.preflight import admit
 from resexp.records.run import Run, read_lines
 from resexp.seeds import derive
 from resexp.training import checkpoint
-from resexp.training.engine import Engine, rehearsed
+from resexp.training.engine import prepared_engine, rehearsed
 from resexp.training.execution import Execution
 from resexp.training.loop import PROBE_IMAGES, run
 from resexp.training.lr_schedule import learning_rate
@@ -144,7 +144,7 @@ def test_adam_makes_the_steps_that_torch_makes(name: str) -> None:
     """Against the plain loop, in which torch itself begins what it keeps."""
     config = tiny_config(optim__name=name, optim__lr=0.003, optim__weight_decay=0.1, run__kernels="torch")
     train = make_splits().train
-    engine = Engine(config, train, ON_CPU)
+    engine = prepared_engine(config, train, ON_CPU)
     engine.advance(5)
     net = build(seed=0, num_classes=train.num_classes, **config.model.model_dump())
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -170,7 +170,7 @@ def test_every_optimizer_resumes_bit_for_bit(name: str, mode: str) -> None:
     config, train = tiny_config(optim__name=name, optim__lr=0.01), make_splits().train
     execution = rehearsed(ON_CPU._replace(mode=mode), [(config, train.first(8))])
     assert execution.graphed == (mode == "graphed" and name.startswith("adam"))
-    straight, first, second = (Engine(config, train, execution) for _ in range(3))
+    straight, first, second = (prepared_engine(config, train, execution) for _ in range(3))
     straight.advance(6)
     first.advance(3)
     buffer = io.BytesIO(checkpoint.packed(first.state()))

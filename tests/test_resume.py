@@ -26,7 +26,7 @@ from resexp.records.lock import locked
 from resexp.records.losses import read_losses
 from resexp.records.run import Run
 from resexp.training import checkpoint, engine
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 from resexp.training.loop import run
 from resexp.training.resume import execution_of
@@ -184,7 +184,7 @@ def test_the_comparison_sees_whatever_is_left_out_of_a_checkpoint(
     state = checkpoint.read(path)
     if item is not None:
         LEFT_OUT[item](
-            state, Engine(CONTROLLED, splits.train, execution_of(CONTROLLED, broken, None)).state()
+            state, prepared_engine(CONTROLLED, splits.train, execution_of(CONTROLLED, broken, None)).state()
         )
     for saved in checkpoint.saved(broken / "checkpoints"):
         saved.unlink()

@@ -24,7 +24,7 @@ from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run, read_lines
 from resexp.training.compilation import keep_compilations
 from resexp.training.cuda_graph import WINDOW, CaptureError
-from resexp.training.engine import Engine, rehearsed
+from resexp.training.engine import Engine, prepared_engine, rehearsed
 from resexp.training.execution import Execution, resolve
 from resexp.training.loop import run
 from resexp.training.metrics import MetricsLogger
@@ -54,7 +54,7 @@ def config(**changes: object) -> Config:
 
 
 def engine(mode: str, made: Config | None = None) -> Engine:
-    return Engine(made or config(), make_splits().train, execution(mode))
+    return prepared_engine(made or config(), make_splits().train, execution(mode))
 
 
 @cache
@@ -70,6 +70,18 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
         yield
+
+
+def test_making_an_engine_leaves_the_process_as_it_is_until_that_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    threads = torch.get_num_threads()
+    Engine(config(), make_splits().train, execution("eager")._replace(threads=threads + 1))
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads, False)
+    prepared_engine(config(), make_splits().train, execution("eager")._replace(threads=threads + 1))
+    assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads + 1, True)
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("mode", MODES[1:])
@@ -242,7 +254,7 @@ def test_an_engine_is_gone_when_its_run_is_over(
             super().__init__(*arguments)
             engines.append(weakref.ref(self))
 
-    monkeypatch.setattr("resexp.training.loop.Engine", Watched)
+    monkeypatch.setattr("resexp.training.engine.Engine", Watched)
     gc.collect()
     gc.disable()
     try:

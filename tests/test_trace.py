@@ -10,7 +10,7 @@ from conftest import tiny_config
 
 from resexp.data.splits import Splits
 from resexp.training import checkpoint, loop
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 from resexp.training.loop import run
 from resexp.training.trace import trace_steps
@@ -64,7 +64,9 @@ def test_the_trace_holds_so_many_steps_and_what_happened_in_them(tmp_path: Path,
 @pytest.mark.parametrize("mode", ["eager", "graph"])
 def test_an_engine_is_as_it_was_however_its_steps_are_made(mode: str, tmp_path: Path, splits: Splits) -> None:
     execution = Execution("cpu", "float32", mode, 1, "")
-    looked_at, left_alone = (Engine(tiny_config(optim__ema=0.9), splits.train, execution) for _ in range(2))
+    looked_at, left_alone = (
+        prepared_engine(tiny_config(optim__ema=0.9), splits.train, execution) for _ in range(2)
+    )
     for engine in (looked_at, left_alone):
         engine.advance(5)
     trace_steps(looked_at, tmp_path, 2)
@@ -74,7 +76,7 @@ def test_an_engine_is_as_it_was_however_its_steps_are_made(mode: str, tmp_path: 
 
 
 def test_a_trace_that_is_there_is_replaced_with_a_word(tmp_path: Path, splits: Splits) -> None:
-    engine = Engine(tiny_config(), splits.train, Execution("cpu", "float32", "eager", 1, ""))
+    engine = prepared_engine(tiny_config(), splits.train, Execution("cpu", "float32", "eager", 1, ""))
     assert "in place of" not in trace_steps(engine, tmp_path, 1)
     assert "in place of the one before" in trace_steps(engine, tmp_path, 2)
     assert events(tmp_path)["step"] == 2

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from resexp.config import Config
 from resexp.data.batches import draw, render, sample, unaugmented
 from resexp.models.resnet import build
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 from resexp.training.initial_net import initial_net, lsuv_images
 from resexp.training.step import Recipe, clip, train_step, with_smoothing
@@ -122,8 +122,8 @@ def test_no_evaluation_sees_a_cut() -> None:
 def test_a_step_made_as_a_graph_is_made_is_the_eager_one(changes: dict) -> None:
     made = config(**changes)
     train = make_splits().train._replace(cutout=made.data.cutout)
-    ways = [Engine(made, train, EAGER._replace(mode=mode)) for mode in ("eager", "graphed")]
-    plain = Engine(config(), make_splits().train, EAGER)
+    ways = [prepared_engine(made, train, EAGER._replace(mode=mode)) for mode in ("eager", "graphed")]
+    plain = prepared_engine(config(), make_splits().train, EAGER)
     losses = [way.advance(6).loss for way in (*ways, plain)]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
     assert not torch.equal(losses[0], losses[2])

@@ -9,17 +9,24 @@ of the list to show that.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from math import inf, isfinite, log
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from resexp.analysis.gradient_ratio import GradientRatio, GradientWord, gradient_ratio
-from resexp.analysis.statistics import Interval
+from resexp.analysis.gradient_ratio import GradientWord, gradient_ratio
+from resexp.claims.activation_figures import cells_figure
+from resexp.claims.activation_nets import (
+    MODELS,
+    RELU_CURES,
+    RESIDUAL_CURES,
+    SQUASHING,
+    NetName,
+    NetResult,
+    NetResults,
+    Trials,
+)
 from resexp.claims.finding import (
     Asked,
-    BySeed,
     Finding,
     Measurement,
     OnProgress,
@@ -42,51 +49,12 @@ from resexp.models.resnet import build
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.schema import Profile
 from resexp.records.summary import first_over_last
-from resexp.report.figures.style import KIND_COLOURS, LINE, SOFT, dress
-from resexp.report.formatting import first_upper, number, power
+from resexp.report.formatting import first_upper, number
 
 _DEPTH, _WIDTH = 20, 8
 _PROBE = 64
-_ACTIVATIONS: dict[str, dict[str, Any]] = {
-    "sigmoid, Xavier": {"activation": "sigmoid", "init": "xavier"},
-    "tanh, Xavier": {"activation": "tanh", "init": "xavier"},
-    "ReLU, PyTorch's init": {"activation": "relu", "init": "default"},
-    "ReLU, He": {"activation": "relu", "init": "he"},
-}
-"""Each with the initial weights it is meant to have, and ReLU also with those it gets unasked."""
-SQUASHING = {"sigmoid, Xavier": "sigmoid", "tanh, Xavier": "tanh"}
-_KINDS: dict[str, dict[str, Any]] = {
-    "plain": {"kind": "plain"},
-    "residual, post": {"kind": "residual", "order": "post"},
-    "residual, pre": {"kind": "residual", "order": "pre"},
-}
 
 
-class NetName(NamedTuple):
-    """Which net: its activation with its initial weights, and its kind."""
-
-    activation: str
-    kind: str
-
-    def __str__(self) -> str:
-        return f"{self.activation}: {self.kind}"
-
-
-_CONTROL = NetName("sigmoid, Xavier", "plain with batch norm")
-MODELS: dict[NetName, dict[str, Any]] = {
-    NetName(activation, kind): {"norm": "none", **axes, **shape}
-    for activation, axes in _ACTIVATIONS.items()
-    for kind, shape in _KINDS.items()
-} | {_CONTROL: {**_ACTIVATIONS["sigmoid, Xavier"], **_KINDS["plain"], "norm": "batch"}}
-RELU_CURES = {
-    "ReLU, PyTorch's init": "the cure is ReLU with PyTorch's own initial weights",
-    "ReLU, He": "the cure is ReLU with He's initial weights",
-}
-RESIDUAL_CURES = {
-    "residual, post": "the cure of {} is a residual net with the activation after the addition",
-    "residual, pre": "the cure of {} is a residual net with nothing after the addition",
-}
-"""How the cures are said after `holds only if`."""
 LEARNED_PER_CLASS = 10
 """Drawings to be learned by heart: without norm, no net so deep learns much from all in so few steps.
 
@@ -96,36 +64,6 @@ _RATES = (0.02, 0.2)
 _OPTIM = {"steps": 160, "batch_size": 32, "schedule": {"name": "cosine", "warmup_steps": 16}}
 LEARNED = 0.1
 """A net has learned something if its loss beats guessing, ln K, by this many nats."""
-
-
-class Trials(NamedTuple):
-    """One net's trainings: final losses in nats."""
-
-    by_rate: Mapping[float, float]
-    """of the first seed"""
-    best: float
-    losses: BySeed
-    """of every seed, at the best rate"""
-
-
-class NetResult(NamedTuple):
-    """One net."""
-
-    gradient: GradientRatio
-    losses: BySeed
-    """at the end of the training, in nats; guessing's where it is above that or no number"""
-    rate: float
-    diverged: int
-    """seeds whose loss was no number in the end"""
-
-    @property
-    def interval(self) -> Interval | None:
-        """Of T; None where its far bound is beyond what a number holds."""
-        bounds = self.gradient.interval
-        return bounds if bounds is None or isfinite(bounds[1]) else None
-
-
-NetResults = Mapping[NetName, NetResult]
 
 
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
@@ -316,45 +254,3 @@ def _finding(results: NetResults, details: dict[str, Any], guess_loss: float) ->
         ),
         details={"cells": details, "chance": guess_loss, "rates": list(_RATES)},
     )
-
-
-def cells_figure(results: NetResults, *, guess_loss: float) -> Figure:
-    """Draw a row a net: what is left of the gradient (T, logarithmic) and, beside it, the loss in nats."""
-    figure = Figure(figsize=(7.2, 0.27 * len(results) + 1.0), layout="constrained")
-    gradient, loss = figure.subplots(1, 2, sharey=True)
-    for axes in (gradient, loss):
-        dress(axes)
-        axes.grid(False, axis="y")
-    names = list(results)
-    for row, (name, of) in enumerate(results.items()):
-        colour = KIND_COLOURS["residual" if "residual" in _KINDS.get(name.kind, {}).values() else "plain"]
-        end = measurement("", of.losses, "")
-        for axes, mean, interval in (
-            (gradient, of.gradient.ratio, of.interval),
-            (loss, end.mean, end.interval),
-        ):
-            if interval is not None:
-                axes.plot(interval, [row, row], color=colour, linewidth=2.2, alpha=0.6, solid_capstyle="butt")
-            if mean is not None:
-                axes.plot([mean], [row], "o", color=colour, markersize=5, markeredgewidth=0)
-        if row and name.activation != names[row - 1].activation:
-            for axes in (gradient, loss):
-                axes.axhline(row - 0.5, color=LINE, linewidth=0.8)
-    means = [of.gradient.ratio for of in results.values() if of.gradient.ratio]
-    low, high = min(1e-5, *means) / 30, max(1e4, *means) * 30
-    gradient.set_xscale("log")
-    gradient.set_xlim(low, high)
-    for zone in ((low, 1e-3), (1e3, high)):
-        gradient.axvspan(*zone, color=LINE, linewidth=0, alpha=0.5)
-    gradient.axvline(1, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
-    gradient.xaxis.set_major_locator(LogLocator(numticks=5))
-    gradient.xaxis.set_minor_locator(NullLocator())
-    gradient.xaxis.set_major_formatter(lambda x, _: power(x))
-    gradient.set_xlabel("T: gradient, first over last")
-    loss.axvline(guess_loss, color=SOFT, linewidth=0.9, linestyle=(0, (1, 2)))
-    loss.set_xlim(max(0.0, loss.get_xlim()[0]), min(1.1 * guess_loss, loss.get_xlim()[1]))
-    loss.set_xlabel("training loss (nats)")
-    loss.xaxis.set_major_locator(MaxNLocator(5))
-    gradient.set_yticks(range(len(names)), map(str, names))
-    gradient.set_ylim(len(names) - 0.5, -0.5)
-    return figure

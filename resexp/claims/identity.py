@@ -1,13 +1,9 @@
 """The extreme: where Y = x, a residual block has only to add nothing. And where Y is something else."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from resexp.analysis.statistics import paired_difference
 from resexp.claims.finding import (
@@ -26,86 +22,32 @@ from resexp.claims.finding import (
     story,
     too_few,
 )
-from resexp.claims.stacked_training import (
-    BLOCK_ARMS,
-    PLAIN,
-    RESIDUAL,
-    ZERO,
-    Pairs,
-    fit,
-    make_blocks,
-    one_thread,
+from resexp.claims.identity_learning import (
+    _SIZE,
+    CASES,
+    CHANNELS,
+    LEARNING_BATCH,
+    LEARNING_RATES,
+    LEARNING_STEPS,
+    SAME,
+    TARGETS,
+    TEACHER_CHANNELS,
+    ZEROED,
+    Branch,
+    Case,
+    Learned,
+    learn_targets,
 )
-from resexp.models.blocks import Block, conv
-from resexp.probes.norms import norms
+from resexp.claims.stacked_training import BLOCK_ARMS, PLAIN, RESIDUAL, ZERO, one_thread
 from resexp.report.figures.lines import legend
-from resexp.report.figures.style import (
-    INK,
-    SOFT,
-    colour_of,
-    markers,
-    panel,
-)
-from resexp.seeds import derive
+from resexp.report.figures.style import INK, SOFT, colour_of, markers, panel
 
-CHANNELS, _SIZE, TEACHER_CHANNELS = 8, 8, 32
-_STEPS, _BATCH_SIZE, _NUM_CHOOSING, _NUM_HELD_OUT = 150, 8, 16, 32
-_RATES = (5e-6, 2e-5, 1e-4, 4e-4)
-LITTLE = 0.1
-"""How much of the teacher is added where Y = x and a little more."""
 _FLOOR = 1e-8
 _UNIT = "of |Y|²"
 
 
-class Case(NamedTuple):
-    """How many blocks, and what they are given."""
-
-    title: str
-    num_blocks: int
-    signed: bool
-    when: str
-    """as it is said after `holds only if`"""
-
-
-CASES = (
-    Case("one block, signed inputs", 1, True, "there is one block and its inputs have both signs"),
-    Case("one block, inputs of 0 and above", 1, False, "there is one block and no input is below 0"),
-    Case("four blocks, signed inputs", 4, True, "there are four blocks"),
-)
-
-
-SAME, NEAR, UNRELATED, OPPOSITE = "Y = x", "Y = x + a little", "Y unrelated", "Y = -x"
-
-
-Target = Callable[[Tensor, Tensor], Tensor]
-"""(x, the teacher's answer to x) to what is wanted."""
-
-
-TARGETS: dict[str, Target] = {
-    SAME: lambda x, taught: x,
-    NEAR: lambda x, taught: x + LITTLE * taught,
-    UNRELATED: lambda x, taught: taught,
-    OPPOSITE: lambda x, taught: -x,
-}
-
-
 Errors = Mapping[tuple[str, str, str], BySeed]
 """By case, target and arm: one number a seed."""
-ZEROED = 0.1
-"""Weights that keep less than this part of their norm have been zeroed."""
-
-
-class Branch(NamedTuple):
-    """How a trained block comes to add little, all its blocks together."""
-
-    first: float
-    """norm of the first layers' weights at the end over that at the start"""
-    last: float
-    """the same of the last layers, those before the addition"""
-    live: float
-    """percent of the ReLUs (a channel each) that fire at any pixel of the held-out images"""
-    response: float
-    """|R(x)|² over |x|², mean over the blocks"""
 
 
 BRANCH_UNITS = {"first": "of its start", "last": "of its start", "live": "%", "response": "of |x|²"}
@@ -117,14 +59,6 @@ BRANCH_WORDS = {
 }
 Branches = Mapping[str, Mapping[int, Branch]]
 """The residual block's where Y = x, by case and seed."""
-
-
-class Learned(NamedTuple):
-    """One arm at one target."""
-
-    errors: dict[int, float]
-    rate: float
-    branches: dict[int, Branch]
 
 
 def claim(seeds: Sequence[int], report: OnProgress) -> Finding:
@@ -157,12 +91,13 @@ def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
             f"sign. Images are {_SIZE} x {_SIZE} pixels of noise, spread evenly between two bounds. Four "
             "targets: the input itself; the input and a tenth of something else; that something else alone "
             f"(what a random block {TEACHER_CHANNELS} channels wide makes of the input); the input's "
-            f"negative. Same first weights, same images, {_STEPS} steps of {_BATCH_SIZE}; the best of "
-            f"{len(_RATES)} learning rates, chosen on other images. The error is the part of the target's "
-            "square that is missed, on images never trained on: 1 is as good as answering zero. 'From "
-            "zero' starts with the last layer at zero, so where Y = x it is right before it learns. The "
-            "article says that a residual block just zeroes its weights where Y = x; so their norm was taken "
-            "before and after, with the ReLUs that fire at any pixel of the held-out images, and R itself."
+            f"negative. Same first weights, same images, {LEARNING_STEPS} steps of {LEARNING_BATCH}; the "
+            f"best of {len(LEARNING_RATES)} learning rates, chosen on other images. The error is the part of "
+            "the target's square that is missed, on images never trained on: 1 is as good as answering zero. "
+            "'From zero' starts with the last layer at zero, so where Y = x it is right before it learns. "
+            "The article says that a residual block just zeroes its weights where Y = x; so their norm was "
+            "taken before and after, with the ReLUs that fire at any pixel of the held-out images, and R "
+            "itself."
         ),
         measurements=identity_measurements(errors, branches),
         pictures=tuple(_picture(case, errors) for case in CASES),
@@ -176,97 +111,6 @@ def _finding(learned: Mapping[tuple[str, str, str], Learned]) -> Finding:
             },
         },
     )
-
-
-def learn_targets(case: Case, target: str, arm: str, seeds: Sequence[int]) -> Learned:
-    """Return each seed's error on held-out images, at which rate, and what its branches became."""
-    teachers = {seed: teacher(seed, case.signed) for seed in seeds}
-
-    def pairs(seed: int, *words: str | int, num: int) -> Pairs:
-        x = noise_images(seed, *words, num=num, signed=case.signed)
-        return Pairs(x, TARGETS[target](x, teachers[seed](x)))
-
-    def all_seeds(what: str, num: int) -> Pairs:
-        return Pairs(
-            *(torch.stack(p) for p in zip(*(pairs(seed, what, num=num) for seed in seeds), strict=True))
-        )
-
-    held_out = all_seeds("held out", _NUM_HELD_OUT)
-    result = fit(
-        lambda seed: blocks(arm, seed, case.num_blocks),
-        seeds,
-        _RATES,
-        lambda seed, step: pairs(seed, "training", step, num=_BATCH_SIZE),
-        steps=_STEPS,
-        looks=(_STEPS,),
-        choosing=all_seeds("choosing", _NUM_CHOOSING),
-        held_out=held_out,
-    )
-    errors = missed(result.outputs[_STEPS], held_out.wanted)
-    branches = {}
-    for i, seed in enumerate(seeds):
-        begun = blocks(arm, seed, case.num_blocks)
-        ended = blocks(arm, seed, case.num_blocks)
-        ended.load_state_dict({name: weight[i] for name, weight in result.weights.items()})
-        branches[seed] = branch(begun, ended, held_out.given[i])
-    return Learned(dict(zip(seeds, errors, strict=True)), result.rate, branches)
-
-
-@torch.no_grad()
-def branch(begun: nn.Sequential, ended: nn.Sequential, x: Tensor) -> Branch:
-    """Compare blocks with what they began as, and see what they answer to images x [N, C, H, W]."""
-    live, responses = [], []
-    for block in ended.children():
-        assert isinstance(block, Block)
-        fires = block.get_submodule("conv1")(x) > 0
-        live.append(float(fires.any(dim=3).any(dim=2).any(dim=0).double().mean()))
-        responses.append(float(block.branch(x).double().square().sum() / x.double().square().sum()))
-        x = block(x)
-    first, last = (_kept(begun, ended, layer) for layer in ("conv1", "conv2"))
-    return Branch(first, last, 100 * sum(live) / len(live), sum(responses) / len(responses))
-
-
-def _kept(begun: nn.Sequential, ended: nn.Sequential, layer: str) -> float:
-    """Return the norm of this layer's weights in all blocks over that at the start; 1 where that was 0."""
-    start, end = (
-        float(norms([torch.stack([b.get_parameter(f"{layer}.weight") for b in each])])[0])
-        for each in (begun, ended)
-    )
-    return end / start if start else 1.0
-
-
-def blocks(arm: str, seed: int, num_blocks: int) -> nn.Sequential:
-    return make_blocks(
-        arm, seed, CHANNELS, lambda: conv(CHANNELS, CHANNELS, norm="none"), num_blocks=num_blocks
-    )
-
-
-def noise_images(seed: int, *words: str | int, num: int, signed: bool) -> Tensor:
-    """Return images [num, CHANNELS, SIZE, SIZE], uniform in [-1, 1], or in [0, 1]."""
-    rng = torch.Generator().manual_seed(derive(seed, "identity", *words))
-    x = torch.rand(num, CHANNELS, _SIZE, _SIZE, generator=rng)
-    return 2 * x - 1 if signed else x
-
-
-def teacher(seed: int, signed: bool) -> Callable[[Tensor], Tensor]:
-    """Return a random block four times as wide as the learners', its answers as large as its inputs."""
-    rng = torch.Generator().manual_seed(derive(seed, "identity", "teacher"))
-    first = torch.randn(TEACHER_CHANNELS, CHANNELS, 3, 3, generator=rng)
-    last = torch.randn(CHANNELS, TEACHER_CHANNELS, 3, 3, generator=rng)
-
-    def answer(x: Tensor) -> Tensor:
-        return F.conv2d(F.relu(F.conv2d(x, first, padding=1)), last, padding=1)
-
-    x = noise_images(seed, "scale", num=64, signed=signed)
-    scale = x.square().mean().sqrt() / answer(x).square().mean().sqrt()
-    return lambda x: scale * answer(x)
-
-
-def missed(made: Tensor, wanted: Tensor) -> list[float]:
-    """Return |made - wanted|² / |wanted|² of each seed, over all its images."""
-    return (
-        (made - wanted).double().square().flatten(1).sum(1) / wanted.double().square().flatten(1).sum(1)
-    ).tolist()
 
 
 def identity_parts(errors: Errors) -> dict[tuple[str, str], Part]:

@@ -20,7 +20,7 @@ from resexp.claims.finding import OnProgress
 from resexp.config import Config, DataSection, ModelSection, OptimSection, RecordSection, RunSection
 from resexp.data.crayons import dataset as crayons
 from resexp.data.dataset import Dataset, dataset, statistics
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, prepared_engine
 from resexp.training.execution import resolve, usable_cores
 
 Result = TypeVar("Result")
@@ -97,7 +97,7 @@ def train_briefly(
         record=RecordSection(gradient_norm=False),
     )
     steps = config.optim.steps
-    engine = Engine(config, images, resolve(RUN, num_images=steps * config.optim.batch_size))
+    engine = prepared_engine(config, images, resolve(RUN, num_images=steps * config.optim.batch_size))
     losses = []
     while engine.step < steps:
         losses.append(engine.advance(min(SPAN, steps - engine.step)).loss)

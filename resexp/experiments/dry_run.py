@@ -18,7 +18,7 @@ from resexp.experiments.plan import Job, Plan
 from resexp.probes import probe
 from resexp.records.run import Run
 from resexp.training import checkpoint
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED
 from resexp.training.spans import spans
@@ -115,7 +115,7 @@ def cost_of(execution: Execution) -> Callable[[Config], Cost]:
 
 
 def _measure(config: Config, execution: Execution) -> Cost:
-    engine = Engine(config, _noise(max(config.optim.batch_size, PROBE_IMAGES)), execution)
+    engine = prepared_engine(config, _noise(max(config.optim.batch_size, PROBE_IMAGES)), execution)
     batch = render(engine.train, unaugmented(torch.arange(PROBE_IMAGES)))
     engine.advance(1)
     engine.evaluate(engine.train)

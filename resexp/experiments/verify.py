@@ -15,7 +15,7 @@ from resexp.records.losses import LOSSES, losses_beside
 from resexp.records.run import Run, stream_metrics
 from resexp.records.summary import summarize
 from resexp.training import checkpoint
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.resume import execution_of
 
 State = dict[str, Any]
@@ -82,7 +82,7 @@ def run_digests(folder: Path) -> dict[str, str]:
 
 def replay(config: Config, folder: Path, splits: Splits, start: State | None, goal: State) -> Check:
     """Train from one checkpoint (None: from nothing) to the next and compare all tensors and losses."""
-    engine = Engine(config, splits.train, execution_of(config, folder, None))
+    engine = prepared_engine(config, splits.train, execution_of(config, folder, None))
     if start is not None:
         engine.restore(start)
     begin = engine.step

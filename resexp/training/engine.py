@@ -78,7 +78,6 @@ class Engine:
     """A net, its optimizer and its place in the schedule. `step` counts the updates made."""
 
     def __init__(self, config: Config, train: Dataset, execution: Execution, group: Group = ALONE) -> None:
-        prepare(execution)
         self.config = config
         self.execution = execution
         self._group = group
@@ -238,6 +237,12 @@ class Engine:
         self.step = state["step"]
 
 
+def prepared_engine(config: Config, train: Dataset, execution: Execution, group: Group = ALONE) -> Engine:
+    """Prepare this process for the execution, and return the engine of a run that starts."""
+    prepare(execution)
+    return Engine(config, train, execution, group)
+
+
 def rehearsed(execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> Execution:
     """Return how steps are executed, after one step of each kind was recorded and thrown away.
 
@@ -257,7 +262,7 @@ def rehearsed(execution: Execution, kinds: Iterable[tuple[Config, Dataset]]) -> 
 def _unrecordable(config: Config, train: Dataset, execution: Execution) -> str | None:
     """Why the step of this net cannot be recorded; None where it can, or fails otherwise."""
     try:
-        Engine(config, train, execution).record()
+        prepared_engine(config, train, execution).record()
     except CaptureError as error:
         return str(error)
     except Exception:

@@ -23,7 +23,7 @@ from resexp.signals import Stop
 from resexp.training import checkpoint
 from resexp.training.cuda_graph import out_of_memory
 from resexp.training.distributed.process_group import ALONE, Group
-from resexp.training.engine import Engine, rehearsed
+from resexp.training.engine import Engine, prepared_engine, rehearsed
 from resexp.training.evaluation import Scores
 from resexp.training.execution import Execution
 from resexp.training.metrics import MetricsLogger
@@ -118,7 +118,7 @@ def _run(
         TrainingTask(config, splits.name, splits.fingerprint, execution, config.digest()).to_json()
     )
     splits = splits.to(execution.device)  # once: every evaluation looks at them
-    engine = Engine(config, splits.train, execution, group)
+    engine = prepared_engine(config, splits.train, execution, group)
     layers = [name for name, _ in engine.net.weighted_layers()]
     state = begin(config, folder, splits, engine, layers, say)
     if trace:

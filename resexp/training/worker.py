@@ -9,7 +9,7 @@ from resexp.errors import DataError, UsageError
 from resexp.signals import stop_on_signals
 from resexp.training.distributed.process_group import joined
 from resexp.training.distributed.rank import Rank
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 
 
@@ -55,7 +55,7 @@ def follow(here: Rank) -> int:
                 f"rank {here.rank}: the images in {section.root} are not those of rank 0 "
                 f"(fingerprint {splits.fingerprint[:12]}, there {task.fingerprint[:12]})"
             )
-        engine = Engine(task.config, splits.train, task.execution, group)
+        engine = prepared_engine(task.config, splits.train, task.execution, group)
         engine.restore(group.broadcast())
         with stop.polling():
             while (word := group.broadcast()) > 0:

@@ -16,7 +16,7 @@ from resexp.kernels.triton_operations import TritonKernels
 from resexp.models.by_kernels import ByKernels
 from resexp.models.resnet import build
 from resexp.training import engine as engines
-from resexp.training.engine import Engine
+from resexp.training.engine import prepared_engine
 from resexp.training.execution import Execution
 from tests.conftest import make_splits
 
@@ -204,9 +204,9 @@ def steps() -> dict[str, Any]:
     execution = Execution("cpu", "float32", "eager", 1, "a test")
     data = make_splits(num_train=16).train
     data = data._replace(images=data.images[:, :, 8:24, 8:24].contiguous())
-    plain = Engine(config, data, execution)
+    plain = prepared_engine(config, data, execution)
     engines.kernels_for = lambda _: new_kernels()
-    ours = Engine(config, data, execution)
+    ours = prepared_engine(config, data, execution)
     theirs, mine = plain.advance(1), ours.advance(1)
     return {
         "loss": distance(mine.loss, theirs.loss.double()),

@@ -21,7 +21,7 @@ from resexp.data.splits import Splits
 from resexp.errors import ResourceError
 from resexp.records.run import Run
 from resexp.training import engine
-from resexp.training.engine import Engine
+from resexp.training.engine import Engine, prepared_engine
 from resexp.training.execution import Execution, resolve
 from resexp.training.loop import run
 from resexp.training.step import Readings, train_step
@@ -49,7 +49,9 @@ def execution(mode: str, precision: str = "bfloat16") -> Execution:
 
 def step(depth: str, mode: str, precision: str) -> dict[str, Any]:
     """Nodes of the recorded step, what is launched beside it and how often the host waits in 100 steps."""
-    made = Engine(config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision))
+    made = prepared_engine(
+        config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision)
+    )
     return _hundred(made)
 
 
@@ -59,7 +61,7 @@ def recipe(optimizer: str) -> dict[str, Any]:
     model = ModelSection(depth=8, survival=0.5)
     config = config.model_copy(update={"data": DataSection(cutout=8), "model": model})
     train = make_splits(num_train=256).train._replace(cutout=8)
-    return _hundred(Engine(config, train, execution("graphed")))
+    return _hundred(prepared_engine(config, train, execution("graphed")))
 
 
 def _hundred(made: Engine) -> dict[str, Any]:
@@ -75,7 +77,9 @@ def _hundred(made: Engine) -> dict[str, Any]:
 
 def kernels(depth: str, mode: str, precision: str) -> dict[str, int]:
     """Which kernels a step launches, for whoever wants fewer; `mode` without the graph."""
-    made = Engine(config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision))
+    made = prepared_engine(
+        config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision)
+    )
     made.advance(2)
     with questions.logged() as entries:
         made.advance(1)
