@@ -180,6 +180,10 @@ def test_batches_and_initial_weights_are_what_they_are_without() -> None:
     assert all(torch.equal(a, b) for a, b in zip(*draws, strict=True))
 
 
+def test_a_probability_that_rounds_to_one_is_one() -> None:
+    assert engine(config(model__survival=1 - 2.0**-53)).advance(1).loss.isfinite()
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

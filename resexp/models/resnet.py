@@ -69,13 +69,13 @@ class Network(nn.Module):
 
     @torch.no_grad()
     def keep(self, kept: Tensor) -> None:
-        """Say which blocks the next training step keeps, 1 or 0 each: float32 [num_blocks]."""
-        flags = [block.kept for _, block in self.blocks()]
+        """Say which blocks the next training step keeps, 1 or 0 for each of `survivals`: float32."""
+        flags = [block.kept for _, block in self.blocks() if block.survival < 1]
         torch._foreach_copy_(flags, list(kept.to(flags[0].device).unbind()))  # pyright: ignore[reportPrivateImportUsage]
 
     def survivals(self) -> list[float]:
-        """Return how likely a training step keeps each block, in depth order."""
-        return [block.survival for _, block in self.blocks()]
+        """Return how likely a training step keeps each block that it may leave out, in depth order."""
+        return [block.survival for _, block in self.blocks() if block.survival < 1]
 
     def weighted_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Return the layers that `depth` counts, named, in depth order."""

@@ -112,7 +112,7 @@ class Engine:
             Recipe(self.config.optim.clip, self.config.optim.label_smoothing),
             self.net.keep,
         )
-        survivals = torch.tensor(self.net.survivals() if self.config.model.survival < 1 else [])
+        survivals = torch.tensor(self.net.survivals())
         inputs = StepInputs(
             draw=partial(
                 draw,
@@ -201,8 +201,8 @@ class Engine:
         one step's draw happens to leave of a gradient says little of the net.
         """
         net = deepcopy(self.net).train()
-        if self.config.model.survival < 1:
-            net.keep(torch.tensor(net.survivals()))
+        if survivals := net.survivals():
+            net.keep(torch.tensor(survivals))
         return net
 
     def state(self) -> dict[str, Any]:
