@@ -80,7 +80,7 @@ def tiny_config(**changes: object) -> Config:
         "model": {"depth": 8, "width": 4},
         "optim": {"steps": 12, "batch_size": 8, "lr": 0.05, "schedule": {"name": "constant"}},
         "run": {"device": "cpu", "precision": "float32", "compile": False, "threads": 1},
-        "record": {"every": 5, "eval_every": 6, "checkpoint_every": 4},
+        "record": {"every": 5, "eval_every": 6, "checkpoint_every": 4, "pictures": False},
     }
     top = {}
     for key, value in changes.items():

@@ -28,9 +28,10 @@ TINY: dict[str, Any] = {
     "optim.schedule.name": "constant",
     "record.every": 2,
     "record.eval_every": 2,
+    "record.pictures": False,
     "run.threads": 1,
 }
-WORDS = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
+WORDS = [word for key, value in TINY.items() for word in ("--set", f"{key}={json.dumps(value)}")]
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,11 @@ def address(browser: Browser, splits: Splits, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("runs")
     for kind in ("plain", "residual"):
         name = f"{kind}20"
-        run(tiny_config(name=name, model__kind=kind, model__depth=20), folder / name, splits)
+        run(
+            tiny_config(name=name, record__pictures=True, model__kind=kind, model__depth=20),
+            folder / name,
+            splits,
+        )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

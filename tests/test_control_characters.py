@@ -75,7 +75,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run in a folder of an evil name, whose record has evil names of data and classes."""
     root = tmp_path_factory.mktemp("recorded")
     folder = root / EVIL / "run"
-    run(tiny_config(name="run"), folder, make_splits()._replace(label=f"folder {EVIL}"))
+    run(
+        tiny_config(name="run", record__pictures=True), folder, make_splits()._replace(label=f"folder {EVIL}")
+    )
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["data"]["classes"] = [EVIL, "b", "c", "d"]
     (folder / "manifest.json").write_text(json.dumps(manifest))

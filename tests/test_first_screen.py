@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from resexp.analysis.gradient_ratio import gradient_ratio
-from resexp.records.schema import RatioRow, VerdictRow
+from resexp.records.documents import RatioRow, VerdictRow
 from resexp.report.comparison_data import cells, read_comparison
 from resexp.report.first_screen import UNDECIDED, FirstScreen, _amount, _title, first_screen
 

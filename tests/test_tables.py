@@ -15,20 +15,12 @@ from rich.console import Console
 from scipy import stats
 
 from resexp.analysis.gradient_ratio import gradient_ratio
+from resexp.records.documents import RunRow, VerdictRow
 from resexp.records.run import scan
-from resexp.records.schema import RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison
 from resexp.report.formatting import scientific
-from resexp.report.tables import (
-    FinalTable,
-    comparison_table,
-    final_table,
-    run_rows,
-    runs_table,
-    to_csv,
-    to_latex,
-    to_markdown,
-)
+from resexp.report.table_files import to_csv, to_latex, to_markdown
+from resexp.report.tables import FinalTable, comparison_table, final_table, run_rows, runs_table
 from resexp.report.text_table import MAY_DROP, MOST_UNFOLDED, TextTable, text_table
 
 

@@ -29,7 +29,7 @@ from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
 from tests.conftest import tiny_config
 
-CONFIG = tiny_config(name="drawn", model__kind="residual", model__depth=14)
+CONFIG = tiny_config(name="drawn", record__pictures=True, model__kind="residual", model__depth=14)
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +256,14 @@ def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
     assert len(said) == len(Run(tmp_path / "drawn").profile)
     assert "profile/size of step 0 could not be drawn, all else goes on: ValueError: no such" in said[0]
     assert len(read(tmp_path / "drawn").Images("profile/heat_map")) == 2
+
+
+def test_without_pictures_the_numbers_are_all_there(tmp_path: Path, splits: Splits) -> None:
+    names = {}
+    for pictures in (True, False):
+        folder = tmp_path / str(pictures) / "run"
+        run(tiny_config(record__pictures=pictures), folder, splits)
+        tags = read(folder).Tags()
+        names[pictures] = (tags["scalars"], tags["tensors"])
+        assert (tags["images"] != []) == pictures
+    assert names[True] == names[False]

@@ -15,10 +15,10 @@ from resexp.experiments.best_of import search_of
 from resexp.experiments.executors.local import local
 from resexp.experiments.plan import make_plan
 from resexp.experiments.until import run_comparison
+from resexp.records.documents import ComparisonDocument
 from resexp.records.lock import locked
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
-from resexp.records.schema import ComparisonDocument
 from resexp.report.comparison_data import best_of, read_comparison
 from resexp.report.comparison_page import ComparisonPage, read_page
 from resexp.report.findings import comparison_lines

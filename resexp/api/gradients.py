@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from resexp.api.arguments import Axes, Sets, axis_words, words_of
 from resexp.api.result import data_frame, framed
 from resexp.experiments.init_gradients import grid, run_gradients
+from resexp.records.documents import GradientsDocument
 from resexp.records.run import read_json
-from resexp.records.schema import GradientsDocument
 from resexp.report import html
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.notebook import Figure, shown

@@ -12,8 +12,9 @@ from resexp.analysis.verdicts import compare_runs
 from resexp.api.result import Paged, data_frame
 from resexp.config import Config
 from resexp.errors import RunFolderError
+from resexp.records.documents import ComparisonDocument
 from resexp.records.run import Run, Status, scan
-from resexp.records.schema import ComparisonDocument, RunResult
+from resexp.records.schema import RunResult
 from resexp.report.comparison_data import entry_of
 from resexp.report.comparison_page import ComparisonPage, comparison_page
 from resexp.report.tables import final_table, run_rows, runs_table

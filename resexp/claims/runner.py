@@ -13,8 +13,8 @@ from resexp.errors import InUseError
 from resexp.records.claim import ClaimDocument, MeasurementRow, PartRow, PictureRow
 from resexp.records.files import ensure, json_bytes
 from resexp.records.lock import locked
+from resexp.records.manifest import FolderManifest
 from resexp.records.preflight import admit_kind
-from resexp.records.schema import FolderManifest
 from resexp.records.together import complete, replace_together
 from resexp.report.claims_page import write_page
 from resexp.report.figures.svg import to_svg

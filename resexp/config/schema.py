@@ -25,6 +25,7 @@ AS_EVER: dict[str, Any] = {
     "optim.clip": 0.0,
     "optim.label_smoothing": 0.0,
     "run.kernels": "auto",
+    "record.pictures": True,
     "record.checkpoint_minutes": 10.0,
 }
 """Keys younger than the first recorded runs, each with the value that does what was done without the key: a

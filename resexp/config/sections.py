@@ -275,6 +275,8 @@ class RecordSection(Section):
     """the norm of every weighted layer's gradient at every step"""
     probes: tuple[Probe, ...] = ("gradient_profile",)
     """measurements between steps"""
+    pictures: bool = True
+    """the gradient profile drawn for TensorBoard whenever it is measured, about a tenth of a second each"""
     every: Count = 10
     """steps between rows of metrics.jsonl"""
     eval_every: Count = 1000

@@ -18,11 +18,12 @@ from resexp.errors import UsageError
 from resexp.experiments.compare import run_plan
 from resexp.experiments.executors import Executor
 from resexp.experiments.plan import Plan, make_plan
+from resexp.records.documents import ComparisonDocument
 from resexp.records.files import write_json
 from resexp.records.lock import locked
+from resexp.records.manifest import BestOfRow, ChoiceRow, FolderManifest
 from resexp.records.preflight import admit_kind
 from resexp.records.run import Run, read_json
-from resexp.records.schema import BestOfRow, ChoiceRow, ComparisonDocument, FolderManifest
 from resexp.report.progress import Dashboard
 from resexp.signals import Stop
 

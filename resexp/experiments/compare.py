@@ -21,9 +21,9 @@ from resexp.experiments.plan import Job, Plan
 from resexp.experiments.shard import Shard
 from resexp.records.files import write_json
 from resexp.records.lock import locked
+from resexp.records.manifest import FolderManifest, LookRow
 from resexp.records.preflight import admit, admit_kind
 from resexp.records.run import Run, read_folder_manifest
-from resexp.records.schema import FolderManifest, LookRow
 from resexp.report.comparison_page import write_report
 from resexp.report.progress import Dashboard, Fraction
 from resexp.signals import Stop

@@ -16,8 +16,8 @@ from resexp.experiments.doctor_inputs import Noise, Pictures
 from resexp.records.doctor import DoctorDocument
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
+from resexp.records.manifest import FolderManifest
 from resexp.records.preflight import admit_kind
-from resexp.records.schema import FolderManifest
 from resexp.report.figures.doctor_profile import doctor_figure
 from resexp.report.figures.png import to_png
 from resexp.report.figures.style import attempt_drawing

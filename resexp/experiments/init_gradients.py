@@ -25,8 +25,9 @@ from resexp.experiments.plan import FULL_LOOK, QUICK_LOOK_INIT, require_said_onc
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.files import child, write_atomic, write_json
 from resexp.records.lock import locked
+from resexp.records.manifest import FolderManifest
 from resexp.records.preflight import admit_kind
-from resexp.records.schema import FolderManifest, OutputRow, Profile
+from resexp.records.schema import OutputRow, Profile
 from resexp.report.figures.gradient_grid import grid_figure
 from resexp.report.figures.png import to_png
 from resexp.report.figures.style import attempt_drawing

@@ -12,8 +12,8 @@ from resexp.config import Config, DataSection, RunSection
 from resexp.config.load import load
 from resexp.errors import UsageError
 from resexp.records.files import child
+from resexp.records.manifest import BestOfRow
 from resexp.records.run import Run
-from resexp.records.schema import BestOfRow
 
 QUICK_LOOK: dict[str, Any] = {
     "data": {"name": "auto", "augment": False},

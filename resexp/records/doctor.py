@@ -1,6 +1,6 @@
 """The schema of doctor.json: what `resexp doctor` found in somebody's net."""
 
-from resexp.records.schema import Record
+from resexp.records.record import Record
 
 
 class DoctorLayer(Record):

@@ -13,18 +13,17 @@ from resexp.config import Config, DataSection
 from resexp.config.load import load
 from resexp.errors import RunFolderError, UsageError
 from resexp.records.lock import is_locked
+from resexp.records.manifest import FolderManifest, Manifest
+from resexp.records.record import first_fault
 from resexp.records.schema import (
     EvaluationRow,
     FaultRow,
-    FolderManifest,
-    Manifest,
     MetricsRow,
     ProbeRow,
     ProfileRow,
     RunResult,
     StepRow,
     TimingRow,
-    first_fault,
 )
 
 _Rows = TypeVar("_Rows")

@@ -14,16 +14,10 @@ from typing import Any
 from resexp.analysis.cells import DEPTH, INIT, NORM, cell_axes, grouped, settings_of, short
 from resexp.config import Config
 from resexp.errors import RunFolderError
+from resexp.records.documents import ComparisonDocument, RunRow, VerdictRow
+from resexp.records.manifest import BestOfRow, Manifest
 from resexp.records.run import Run, read_folder_manifest, read_json
-from resexp.records.schema import (
-    BestOfRow,
-    ComparisonDocument,
-    Manifest,
-    OutputRow,
-    ProbeRow,
-    RunRow,
-    VerdictRow,
-)
+from resexp.records.schema import OutputRow, ProbeRow
 from resexp.report.sentences import cell_words
 
 Curve = Mapping[float, float]

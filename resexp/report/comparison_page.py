@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from resexp._version import __version__
 from resexp.errors import RunFolderError
+from resexp.records.documents import VerdictRow
 from resexp.records.files import write_atomic
+from resexp.records.manifest import BestOfRow, FolderManifest
 from resexp.records.run import read_json
-from resexp.records.schema import BestOfRow, FolderManifest, VerdictRow
 from resexp.report import html
 from resexp.report.comparison_data import Cell, Entry, best_of, cells, read_comparison
 from resexp.report.depth_panels import depth_figures
@@ -20,7 +21,8 @@ from resexp.report.formatting import enumerated, first_upper
 from resexp.report.panels import CellPictures, Colours, cell_pictures
 from resexp.report.provenance import differed, how_it_was_run, lead
 from resexp.report.search import search_lines, search_pictures
-from resexp.report.tables import FinalTable, final_table, to_csv, to_latex, to_markdown
+from resexp.report.table_files import to_csv, to_latex, to_markdown
+from resexp.report.tables import FinalTable, final_table
 
 MAX_SIZE = 1_200_000
 """Characters that pictures may take, so that the page stays under 2 MB; the cells beyond are named."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from resexp.records.schema import VerdictRow
+from resexp.records.documents import VerdictRow
 from resexp.report.comparison_data import Cell, Entry, cells
 from resexp.report.formatting import first_upper
 from resexp.report.sentences import Headline, cell_words, headlines

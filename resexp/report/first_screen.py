@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from resexp.records.schema import RatioRow, VerdictRow
+from resexp.records.documents import RatioRow, VerdictRow
 from resexp.report.comparison_data import Cell, read_curves
 from resexp.report.figures.lines import Line, line
 from resexp.report.formatting import enumerated, power, size

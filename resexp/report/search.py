@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
-from resexp.records.schema import BestOfRow, ChoiceRow
+from resexp.records.manifest import BestOfRow, ChoiceRow
 from resexp.report.figures.page_picture import PagePicture, picture_of
 from resexp.report.figures.search import search_panel
 from resexp.report.formatting import enumerated

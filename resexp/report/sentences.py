@@ -10,8 +10,8 @@ from typing import NamedTuple
 from resexp.analysis.cells import DEPTH, short
 from resexp.analysis.statistics import MIN_SEEDS_FOR_A_WORD, mean_estimate
 from resexp.config.imports import without_folder
+from resexp.records.documents import RunRow, VerdictRow
 from resexp.records.jsonl import Row
-from resexp.records.schema import RunRow, VerdictRow
 from resexp.report.formatting import first_upper, size
 
 GRADIENT_VERBS = {"vanishing": "vanishes", "exploding": "explodes", "healthy": "is healthy"}

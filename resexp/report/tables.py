@@ -1,9 +1,6 @@
-"""Tables of runs and comparisons: rich, CSV, Markdown, LaTeX. Names that come in are escaped."""
+"""Tables of runs and comparisons. Names that come in are escaped."""
 
-import csv
-import io
 import math
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,11 +10,10 @@ from typing import Any, NamedTuple
 from resexp.analysis.cells import DEPTH, INIT, NORM, short
 from resexp.analysis.statistics import mean_estimate
 from resexp.config.imports import without_folder
-from resexp.config.yaml_nodes import without_commands
 from resexp.errors import RunFolderError
+from resexp.records.documents import RatioRow, RunRow, VerdictRow
 from resexp.records.jsonl import Row
 from resexp.records.run import Run
-from resexp.records.schema import RatioRow, RunRow, VerdictRow
 from resexp.report.comparison_data import Entry, read_comparison, varied
 from resexp.report.formatting import NOTHING, or_nothing, percent, scientific, thousands, three_decimals
 from resexp.report.text_table import TextTable
@@ -260,43 +256,5 @@ COLUMNS = [
 ]
 
 
-def to_csv(table: FinalTable) -> str:
-    """Return the rows for machines: full precision, nothing where there is nothing."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(table.rows[0]) if table.rows else ["arm"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table.rows)
-    return without_commands(file.getvalue(), lines=True)
-
-
-def to_markdown(table: FinalTable) -> str:
-    """Return the table as GitHub's Markdown."""
-    numbers = table.numbers
-    rule = ["---:" if name in numbers else "---" for name in table.names]
-    lines = [[_markdown(text) for text in line] for line in (table.names, *table.texts)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], rule, *lines[1:]))
-
-
-def to_latex(table: FinalTable) -> str:
-    """Return the table as a LaTeX tabular that needs no package."""
-    shape = "".join("r" if name in table.numbers else "l" for name in table.names)
-    lines = [" & ".join(map(_latex, line)) + r" \\" for line in (table.names, *table.texts)]
-    body = "\n".join([r"\hline", lines[0], r"\hline", *lines[1:], r"\hline"])
-    return f"\\begin{{tabular}}{{{shape}}}\n{body}\n\\end{{tabular}}\n"
-
-
-def _one_line(text: str) -> str:
-    return without_commands(" ".join(text.split()))
-
-
-def _markdown(text: str) -> str:
-    # No newline may end the row, no bar the cell; the rest is what Markdown or HTML would take for its own.
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", _one_line(text))
-
-
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", NOTHING: "--"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-
-
-def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in _one_line(text))

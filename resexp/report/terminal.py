@@ -14,8 +14,8 @@ from resexp.analysis.cells import short
 from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.records.claim import ClaimDocument
+from resexp.records.documents import GradientRow, GradientsDocument
 from resexp.records.jsonl import Row
-from resexp.records.schema import GradientRow, GradientsDocument
 from resexp.report.formatting import NOTHING, duration, measured, scientific
 from resexp.report.text_table import TextTable, text_table
 

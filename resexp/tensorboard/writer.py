@@ -95,10 +95,12 @@ class TensorBoardWriter:
             self._events.summaries(row.step, *_drawn(numbers))
             return
         self._profile.append(row)
-        makers = {"profile/size": lambda: size_picture(row, self._config, self._data)}
-        # A tenth of a second each, and the first columns make no map.
-        if row.step >= FIRST_MAP or row.step == self._config.optim.steps:
-            makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
+        makers: dict[str, Callable[[], Summary]] = {}
+        if self._config.record.pictures:
+            makers["profile/size"] = lambda: size_picture(row, self._config, self._data)
+            # The first columns make no map.
+            if row.step >= FIRST_MAP or row.step == self._config.optim.steps:
+                makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
         folder = self._events.path.parent
         pictures = [
             attempt_drawing(make, f"{folder}: TensorBoard's {tag} of step {row.step}", self._say)

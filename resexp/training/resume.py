@@ -18,8 +18,8 @@ from resexp.data.splits import Splits
 from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.losses import LOSSES
+from resexp.records.manifest import Images, Manifest, PluginRow, RecordedExecution, Versions
 from resexp.records.run import Run
-from resexp.records.schema import Images, Manifest, PluginRow, RecordedExecution, Versions
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
 from resexp.training.engine import Engine

@@ -16,8 +16,9 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from resexp.config.imports import without_folder
+from resexp.records.documents import GradientRow, GradientsDocument
 from resexp.records.jsonl import Row
-from resexp.records.schema import GradientRow, GradientsDocument, OutputRow, ProfileRow
+from resexp.records.schema import OutputRow, ProfileRow
 from resexp.report.figures.gradient_curves import MIN_DECADES, decade_span, heat_panel
 from resexp.report.figures.style import FONT_SIZE, INK, KIND_COLOURS, OTHER_COLOURS, SOFT, dress
 from resexp.report.formatting import power

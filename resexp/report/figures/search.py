@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from resexp.config.yaml_nodes import one_line
-from resexp.records.schema import ChoiceRow
+from resexp.records.manifest import ChoiceRow
 from resexp.report.figures.lines import legend
 from resexp.report.figures.style import SOFT, markers, panel
 
