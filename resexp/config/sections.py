@@ -1,11 +1,12 @@
 """The sections of a config (pydantic): every key, its default, what is allowed alone and beside others."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from resexp.config.imports import is_import_path, name_in
+from resexp.config.needs import BLOCK_NEEDS, SURVIVAL_NEEDS
 from resexp.config.words import (
     Activation,
     BlockName,
@@ -79,31 +80,6 @@ def valid_depths(convs_per_block: int, near: int) -> tuple[int, int]:
     stride = 3 * convs_per_block
     num_blocks = max(1, (near - 2) // stride)
     return stride * num_blocks + 2, stride * (num_blocks + 1) + 2
-
-
-BLOCK_NEEDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "bottleneck": {"convs_per_block": (3,)},
-    "highway": {
-        "kind": ("residual",),
-        "branch_scale": (1.0,),
-        "shortcut_scale": (1.0,),
-        "learn_branch_scale": (False,),
-    },
-    "fixup": {
-        "kind": ("residual",),
-        "norm": ("none",),
-        "order": ("post",),
-        "init": ("he",),
-        "convs_per_block": (2, 3),
-        "branch_scale": (1.0,),
-        "shortcut_scale": (1.0,),
-        "learn_branch_scale": (False,),
-    },
-}
-"""What a block of this name takes of the other keys."""
-SURVIVAL_NEEDS = {"kind": ("residual",), "block": ("basic", "bottleneck", "squeeze_excite")}
-"""What stochastic depth takes of the other keys: a gate, or a beginning tuned to all blocks, is no branch to
-leave out."""
 
 
 class ModelSection(Section):
