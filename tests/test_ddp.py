@@ -81,16 +81,20 @@ def test_the_slices_in_order_are_the_batch_of_one_process(size: int) -> None:
         assert len({len(part) for part in tables[1:]}) == 1
 
 
-@pytest.mark.parametrize("norm", ["none", "group"])
-def test_two_ranks_train_as_one_process_does(norm: str, ranks: Ranks, work: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("norm", "survival"), [("none", 1.0), ("group", 1.0), ("none", 0.5)])
+def test_two_ranks_train_as_one_process_does(
+    norm: str, survival: float, ranks: Ranks, work: Path, tmp_path: Path
+) -> None:
     """Smooth and slow, so that rounding does not grow: where a ReLU flips, any two orders of a sum part."""
     changes = {"model__norm": norm, "model__activation": "tanh", "optim__lr": 1e-3, "optim__steps": 20}
+    changes |= {"model__survival": survival}
     config = config_in(work, **changes, optim__batch_size=8, record__every=1)
-    write_config(work / f"{norm}.yaml", config)
-    ends = ranks("train", "--config", f"{norm}.yaml", "--runs-dir", norm, folder=work)
+    runs = f"{norm}-{survival}"
+    write_config(work / f"{runs}.yaml", config)
+    ends = ranks("train", "--config", f"{runs}.yaml", "--runs-dir", runs, folder=work)
     assert [end.code for end in ends] == [0, 0]
     assert train(tmp_path, config, load(config.data)) is not None
-    one, two = (layers(folder) for folder in (tmp_path, work / norm / "run"))
+    one, two = (layers(folder) for folder in (tmp_path, work / runs / "run"))
     fresh = build(seed=0, num_classes=4, **config.model.model_dump()).state_dict()
     for name in one:
         assert distance(two[name], one[name]) < 1e-6, name
@@ -98,7 +102,7 @@ def test_two_ranks_train_as_one_process_does(norm: str, ranks: Ranks, work: Path
     for quantity in ("gradient_norm", "loss"):
         once, twice = (
             torch.tensor([getattr(row, quantity) for row in Run(folder).rows("step")]).reshape(20, -1)
-            for folder in (tmp_path, work / norm / "run")
+            for folder in (tmp_path, work / runs / "run")
         )
         for layer in range(once.shape[1]):
             assert distance(twice[:, layer], once[:, layer]) < 1e-6, (quantity, layer)

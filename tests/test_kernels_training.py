@@ -32,6 +32,8 @@ NETS = [
     {"norm": "group", "activation": "gelu"},
     {"activation": "tanh", "shortcut": "projection"},
     {"learn_branch_scale": True, "shortcut_scale": 0.5},
+    {"survival": 0.5},
+    {"survival": 0.5, "order": "pre"},
     {"width": 12, "convs_per_block": 3, "depth": 11},
 ]
 

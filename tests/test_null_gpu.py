@@ -86,12 +86,12 @@ def test_within_a_span_the_host_never_waits_and_hardly_launches(
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_nor_does_it_where_gradients_are_clipped_and_images_cut(
+def test_nor_does_it_where_gradients_are_clipped_images_cut_and_blocks_left_out(
     answers: dict[str, Any], optimizer: str
 ) -> None:
     found = answers[f"recipe {optimizer}"]
     assert found["waits"] == 0
-    assert found["beside"] <= 12
+    assert found["beside"] <= 14  # two windows of kept blocks, too
 
 
 def test_between_spans_the_host_waits_once_for_the_readings(answers: dict[str, Any]) -> None:

@@ -153,6 +153,7 @@ def test_going_back_leaves_nothing_behind() -> None:
         {"model__shortcut": "projection", "model__order": "pre", "model__width": 8},
         {"model__shortcut": "projection", "model__width": 8},
         {"model__norm": "none", "model__learn_branch_scale": True},
+        {"model__survival": 0.5, "model__depth": 14},
     ],
     ids=str,
 )

@@ -112,6 +112,7 @@ def predict(
     branch_scale: float = 1.0,
     shortcut_scale: float = 1.0,
     learn_branch_scale: bool = False,
+    survival: float = 1.0,
 ) -> Prediction:
     """Predict a net from the keys of the config's `model` section; `learn_branch_scale` changes nothing yet.
 
@@ -120,6 +121,8 @@ def predict(
     del learn_branch_scale
     if block != "basic":
         return _nothing(f"not derived for {block} blocks")
+    if survival < 1:
+        return _nothing("not derived for stochastic depth")
     if why := _not_derived(activation, init):
         return _nothing(why)
     if norm not in PREDICTED_NORMS:

@@ -20,6 +20,7 @@ AS_EVER: dict[str, Any] = {
     "data.test_split": 0.0,
     "data.cutout": 0,
     "model.block": "basic",
+    "model.survival": 1.0,
     "optim.name": "sgd",
     "optim.clip": 0.0,
     "optim.label_smoothing": 0.0,

@@ -1,11 +1,12 @@
 """The sections of a config (pydantic): every key, its default, what is allowed alone and beside others."""
 
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from resexp.config.imports import is_import_path, name_in
+from resexp.config.needs import BLOCK_NEEDS, SURVIVAL_NEEDS
 from resexp.config.words import (
     Activation,
     BlockName,
@@ -81,28 +82,6 @@ def valid_depths(convs_per_block: int, near: int) -> tuple[int, int]:
     return stride * num_blocks + 2, stride * (num_blocks + 1) + 2
 
 
-BLOCK_NEEDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "bottleneck": {"convs_per_block": (3,)},
-    "highway": {
-        "kind": ("residual",),
-        "branch_scale": (1.0,),
-        "shortcut_scale": (1.0,),
-        "learn_branch_scale": (False,),
-    },
-    "fixup": {
-        "kind": ("residual",),
-        "norm": ("none",),
-        "order": ("post",),
-        "init": ("he",),
-        "convs_per_block": (2, 3),
-        "branch_scale": (1.0,),
-        "shortcut_scale": (1.0,),
-        "learn_branch_scale": (False,),
-    },
-}
-"""What a block of this name takes of the other keys."""
-
-
 class ModelSection(Section):
     """The net. These keys are the keyword arguments of `resexp.models.resnet.build`."""
 
@@ -136,6 +115,9 @@ class ModelSection(Section):
     """multiplies the shortcut (He 2016, eq. 8)"""
     learn_branch_scale: bool = False
     """branch_scale is a parameter; with branch_scale 0: SkipInit / ReZero"""
+    survival: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 1.0
+    """stochastic depth: how likely a step keeps the last block's R(x), falling in a line from 1 at the net's
+    input (Huang 2016); 1: every block always"""
 
     @model_validator(mode="after")
     def _block_fits_the_net(self) -> Self:
@@ -143,6 +125,16 @@ class ModelSection(Section):
             if (value := getattr(self, key)) not in allowed:
                 words = " or ".join(map(str, allowed))
                 raise broken_rule(f"block {self.block} goes with {key} {words}, not {value}", key, "block")
+        return self
+
+    @model_validator(mode="after")
+    def _only_branches_are_left_out(self) -> Self:
+        for key, allowed in SURVIVAL_NEEDS.items():
+            if self.survival < 1 and (value := getattr(self, key)) not in allowed:
+                words = " or ".join(allowed)
+                raise broken_rule(
+                    f"survival {self.survival:g} goes with {key} {words}, not {value}", "survival", key
+                )
         return self
 
     @model_validator(mode="after")

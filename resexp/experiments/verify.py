@@ -136,6 +136,7 @@ def _result(run: Run, losses: np.ndarray) -> Check:
         metrics=stream_metrics(run.folder / "metrics.jsonl"),
         profile=run.profile,
         steps=run.config.optim.steps,
+        every_block=run.config.model.survival == 1,
     )
     # Before there was losses.bin, what a run made after its last checkpoint, before it diverged, lay nowhere.
     lost = not (run.folder / LOSSES).exists() and len(losses) != run.result.steps

@@ -86,6 +86,8 @@ class Block(nn.Module):
 
     `post` order (He et al. 2015): R is conv, norm, activation, ..., conv, norm; after the addition the
     activation once more. `pre` order (He et al. 2016): R is norm, activation, conv, ...; nothing after.
+    survival: how likely a training step keeps R (Huang et al. 2016). `kept` says whether this one does, 1 or
+    0, and is `survival` itself until someone draws; in evaluation R is multiplied by `survival`.
     """
 
     expansion = 1
@@ -94,6 +96,7 @@ class Block(nn.Module):
     """whether the head begins at zero"""
     only_layers = True
     """whether R is its layers and nothing else"""
+    kept: Tensor
 
     def __init__(
         self,
@@ -110,6 +113,7 @@ class Block(nn.Module):
         branch_scale: float,
         shortcut_scale: float,
         learn_branch_scale: bool,
+        survival: float = 1.0,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -127,6 +131,9 @@ class Block(nn.Module):
             self.shortcut = nn.Identity()
         scale = torch.tensor(branch_scale)
         self.branch_scale = nn.Parameter(scale) if learn_branch_scale else branch_scale
+        self.survival = survival
+        if survival < 1:
+            self.register_buffer("kept", torch.tensor(survival), persistent=False)
 
     def shapes(self, channels_in: int, channels_out: int, stride: int) -> "list[ConvShape]":
         """Return what each convolution is like, in depth order."""
@@ -156,6 +163,8 @@ class Block(nn.Module):
     def join(self, x: Tensor, r: Tensor) -> Tensor:
         """The one line that makes a residual net of a plain one."""
         r = scaled(r, self.branch_scale)
+        if self.survival < 1:
+            r = r * (self.kept if self.training else self.survival)
         return r if self.kind == "plain" else r + scaled(self.shortcut(x), self.shortcut_scale)
 
     def after(self, z: Tensor) -> Tensor:

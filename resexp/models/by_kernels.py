@@ -115,4 +115,6 @@ def _single(norm: nn.BatchNorm2d, x: Tensor) -> bool:
 
 
 def _adds_unscaled(block: Block) -> bool:
-    return not isinstance(block.branch_scale, Tensor) and block.branch_scale == block.shortcut_scale == 1.0
+    if isinstance(block.branch_scale, Tensor) or block.survival < 1:
+        return False
+    return block.branch_scale == block.shortcut_scale == 1.0

@@ -14,6 +14,14 @@ from resexp.models.variants import BLOCK_CLASSES
 NUM_STAGES = 3
 
 
+def survival(block: int, num_blocks: int, last: float) -> float:
+    """Return how likely this block, counted from 1, is kept: in a line down to `last` at the last one.
+
+    Huang et al. 2016, equation 4.
+    """
+    return 1 - block / num_blocks * (1 - last)
+
+
 class Network(nn.Module):
     """Images float32 [N, 3, H, W] to logits [N, num_classes]; H and W divisible by 4.
 
@@ -23,7 +31,7 @@ class Network(nn.Module):
 
     def __init__(self, model: ModelSection, num_classes: int) -> None:
         super().__init__()
-        axes = model.model_dump(exclude={"depth", "width", "init", "block"})
+        axes = model.model_dump(exclude={"depth", "width", "init", "block", "survival"})
         make = BLOCK_CLASSES[model.block]
         num_blocks = (model.depth - 2) // (NUM_STAGES * model.convs_per_block)
         post = model.order == "post"
@@ -40,6 +48,9 @@ class Network(nn.Module):
             for i in range(num_blocks):
                 transition = stage > 0 and i == 0
                 widened = model.width * 2**stage * make.expansion
+                axes["survival"] = survival(
+                    stage * num_blocks + i + 1, NUM_STAGES * num_blocks, model.survival
+                )
                 blocks.append(make(channels, widened, stride=2 if transition else 1, **axes))
                 channels = widened
             self.add_module(f"stage{stage + 1}", blocks)
@@ -55,6 +66,16 @@ class Network(nn.Module):
         for stage in range(1, NUM_STAGES + 1):
             for i, block in enumerate(getattr(self, f"stage{stage}")):
                 yield f"stage{stage}.{i}", block
+
+    @torch.no_grad()
+    def keep(self, kept: Tensor) -> None:
+        """Say which blocks the next training step keeps, 1 or 0 for each of `survivals`: float32."""
+        flags = [block.kept for _, block in self.blocks() if block.survival < 1]
+        torch._foreach_copy_(flags, list(kept.to(flags[0].device).unbind()))  # pyright: ignore[reportPrivateImportUsage]
+
+    def survivals(self) -> list[float]:
+        """Return how likely a training step keeps each block that it may leave out, in depth order."""
+        return [block.survival for _, block in self.blocks() if block.survival < 1]
 
     def weighted_layers(self) -> list[tuple[str, nn.Conv2d | nn.Linear]]:
         """Return the layers that `depth` counts, named, in depth order."""

@@ -28,12 +28,14 @@ def summarize(
     metrics: Iterable[StepRow | EvaluationRow | FaultRow],
     profile: Sequence[ProfileRow],
     steps: int,
+    every_block: bool = True,
 ) -> RunResult:
     """Return the content of result.json.
 
     `losses` holds the training loss of every step made, float64 [K], and may be a map of a file. `metrics` is
     gone through once. `final_loss` is the mean of the losses over the last 10% of `steps`, `loss_area` over
-    all; both None for a run that diverged, whose curve ends where it did.
+    all; both None for a run that diverged, whose curve ends where it did. every_block: whether step 0 kept
+    every block; else its weight gradients are those of one draw, and are left to metrics.jsonl.
     """
     first, last, fault = _ends_of(metrics)
     diverged = fault is not None
@@ -44,7 +46,7 @@ def summarize(
         final_loss=None if diverged else float(np.mean(losses[-tail:])),
         loss_area=None if diverged else float(np.mean(losses)),
         **_scores(None if diverged else last),
-        gradient=_ends(layers, first.gradient_norm if first else []),
+        gradient=_ends(layers, first.gradient_norm if first and every_block else []),
         transport=FirstOverLast(
             initial=first_over_last(profile[0].outputs) if profile else None,
             final=first_over_last(profile[-1].outputs) if profile and not diverged else None,

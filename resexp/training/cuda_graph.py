@@ -1,9 +1,10 @@
 """The CUDA graph of a whole step: a step costs the host one call instead of hundreds.
 
 A graph is a recording of kernels with their addresses, so all that a step needs and gives lies in buffers
-that stay where they are: the draws and rates of `WINDOW` steps, a cursor that the graph itself moves on, and
-a ring of readings. The host fills the tables, replays, copies the ring; it never waits for the device. On a
-CPU the same function over the same buffers is called where a GPU would replay it: the twin that tests run.
+that stay where they are: the draws, kept blocks and rates of `WINDOW` steps, a cursor that the graph itself
+moves on, and a ring of readings. The host fills the tables, replays, copies the ring; it never waits for the
+device. On a CPU the same function over the same buffers is called where a GPU would replay it: the twin that
+tests run.
 """
 
 import gc
@@ -53,6 +54,7 @@ class GraphSteps:
         moved: Sequence[Tensor],
         *,
         batch_size: int,
+        num_blocks: int,
         num_layers: int,
         device: str,
     ) -> None:
@@ -63,11 +65,12 @@ class GraphSteps:
         self._rate: Tensor = optimizer.param_groups[0]["lr"]
         self._cursor = torch.zeros(1, dtype=torch.int64, device=device)
         self._draws = torch.zeros(WINDOW, len(Draw._fields), batch_size, dtype=torch.int64, device=device)
+        self._kept = torch.ones(WINDOW, num_blocks, device=device)
         self._rates = torch.zeros(WINDOW, device=device)
         self._loss = torch.zeros(WINDOW, device=device)
         self._gradient_norm = torch.zeros(WINDOW, num_layers, dtype=torch.float64, device=device)
         self._window = -1
-        self._prepared: tuple[int, Tensor, Tensor] | None = None
+        self._prepared: tuple[int, Sequence[Tensor]] | None = None
         self._graph: torch.cuda.CUDAGraph | None = None
         self._recorded = False
 
@@ -94,30 +97,32 @@ class GraphSteps:
         """The recorded part."""
         self._rate.copy_(self._rates.index_select(0, self._cursor)[0])
         draw = Draw(*self._draws.index_select(0, self._cursor)[0])
-        readings = self._update(draw)
+        kept = self._kept.index_select(0, self._cursor)[0] if self._kept.shape[1] else self._kept[0]
+        readings = self._update(draw, kept)
         self._loss.index_copy_(0, self._cursor, readings.loss)
         if self._gradient_norm.shape[1]:
             self._gradient_norm.index_copy_(0, self._cursor, readings.gradient_norm)
         self._cursor += 1
 
     def _open(self, window: int) -> None:
-        """Put the draws and rates of steps [window * WINDOW, (window + 1) * WINDOW) on the device."""
+        """Put the tables of steps [window * WINDOW, (window + 1) * WINDOW) on the device."""
         if window == self._window:
             return
         if self._prepared is None or self._prepared[0] != window:
             self._prepared = self._tables(window)
-        _, draws, rates = self._prepared
-        self._draws.copy_(draws, non_blocking=True)
-        self._rates.copy_(rates, non_blocking=True)
+        for there, table in zip((self._draws, self._kept, self._rates), self._prepared[1], strict=True):
+            there.copy_(table, non_blocking=True)
         self._window = window
 
-    def _tables(self, window: int) -> tuple[int, Tensor, Tensor]:
+    def _tables(self, window: int) -> tuple[int, Sequence[Tensor]]:
         steps = range(window * WINDOW, (window + 1) * WINDOW)
         draws = torch.stack([torch.stack(self._inputs.draw(step)) for step in steps])
+        kept = torch.stack([self._inputs.kept(step) for step in steps])
         rates = torch.tensor([self._inputs.rate(step) for step in steps])
+        tables = (draws, kept, rates)
         if self._device == "cuda":  # pageable memory would make the copy wait for the device
-            draws, rates = draws.pin_memory(), rates.pin_memory()
-        return window, draws, rates
+            return window, [table.pin_memory() for table in tables]
+        return window, tables
 
     def record(self) -> None:
         """Record the step. The net is as it was: warming up is undone, recording moves nothing.

@@ -27,6 +27,7 @@ from resexp.training.initial_net import initial_net
 from resexp.training.lr_schedule import learning_rate
 from resexp.training.optimizers import kept, make_optimizer, take_up
 from resexp.training.step import EagerSteps, Readings, Recipe, StepInputs, Stepper, train_step
+from resexp.training.stochastic_depth import draw_kept
 
 
 def prepare(execution: Execution) -> None:
@@ -48,13 +49,17 @@ def _update(
     optimizer: Optimizer,
     ema: EMA | None,
     recipe: Recipe,
+    keep: Callable[[Tensor], None],
     batch_spec: Draw,
+    kept: Tensor,
 ) -> Readings:
-    """One step from its draw to its readings.
+    """One step from its draw and the blocks that it keeps, on every rank the same, to its readings.
 
     No method of the engine: a recording would hold its engine and the engine the recording, and what both
     have on the device would stay there until Python next looks for cycles.
     """
+    if len(kept):
+        keep(kept)
     readings = train_step(forward, weights, optimizer, rendering(group.slice(batch_spec)), recipe)
     if ema:
         ema.follow()
@@ -105,7 +110,9 @@ class Engine:
             self.optimizer,
             self._ema,
             Recipe(self.config.optim.clip, self.config.optim.label_smoothing),
+            self.net.keep,
         )
+        survivals = torch.tensor(self.net.survivals())
         inputs = StepInputs(
             draw=partial(
                 draw,
@@ -117,6 +124,7 @@ class Engine:
                 cutout=self.config.data.cutout,
                 size=self.train.images.shape[-1],
             ),
+            kept=partial(draw_kept, seed, survivals=survivals),
             rate=partial(learning_rate, self.config.optim),
         )
         if not self.execution.graphed:
@@ -127,6 +135,7 @@ class Engine:
             inputs,
             [tensor for part in self._tensors().values() for tensor in part.values()] + self._kept_besides(),
             batch_size=self.config.optim.batch_size,
+            num_blocks=len(survivals),
             num_layers=len(self.weights),
             device=self.execution.device,
         )
@@ -186,8 +195,15 @@ class Engine:
         return self.apart(evaluate, self._in_precision(self._by_kernels(net)), dataset, indices)
 
     def copy_of_net(self) -> Network:
-        """Return an eager copy in training mode, for probes to do with as they like."""
-        return deepcopy(self.net).train()
+        """Return an eager copy in training mode, for probes to do with as they like.
+
+        With stochastic depth each block is there with the share of steps that keep it, as in evaluation: what
+        one step's draw happens to leave of a gradient says little of the net.
+        """
+        net = deepcopy(self.net).train()
+        if survivals := net.survivals():
+            net.keep(torch.tensor(survivals))
+        return net
 
     def state(self) -> dict[str, Any]:
         """Return all that the next step depends on, besides the config: tensors and plain values."""

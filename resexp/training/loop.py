@@ -138,6 +138,7 @@ def _run(
         metrics=stream_metrics(folder / "metrics.jsonl"),
         profile=Run(folder).profile,
         steps=config.optim.steps,
+        every_block=config.model.survival == 1,
     )
     write_json(folder / "result.json", result.to_json())  # last of all: whoever sees it has the whole run
     if fault:

@@ -102,14 +102,17 @@ def clip(parameters: Sequence[Tensor], limit: float) -> None:
         gradient.mul_(factor)
 
 
-Update = Callable[[Draw], Readings]
-"""One step, from its batch's draw on the device or the CPU to its readings; reads nothing back."""
+Update = Callable[[Draw, Tensor], Readings]
+"""One step, from its batch's draw and the blocks it keeps, both on the device or the CPU, to its readings;
+reads nothing back."""
 
 
 class StepInputs(NamedTuple):
     """What each step is given, as functions of its number."""
 
     draw: Callable[[int], Draw]
+    kept: Callable[[int], Tensor]
+    """which blocks the step keeps, as `stochastic_depth.draw_kept` has it"""
     rate: Callable[[int], float]
 
 
@@ -134,7 +137,7 @@ class EagerSteps:
         for step in range(start, start + num_steps):
             for group in self._optimizer.param_groups:
                 group["lr"] = self._inputs.rate(step)
-            readings.append(self._update(self._inputs.draw(step)))
+            readings.append(self._update(self._inputs.draw(step), self._inputs.kept(step)))
             if should_stop():
                 break
         return Readings.cat(readings)

@@ -16,7 +16,7 @@ import torch
 
 import benchmarks.agreement
 import benchmarks.results
-from resexp.config import Config, DataSection
+from resexp.config import Config, DataSection, ModelSection
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError
 from resexp.records.run import Run
@@ -58,7 +58,8 @@ def step(depth: str, mode: str, precision: str) -> dict[str, Any]:
 def recipe(optimizer: str) -> dict[str, Any]:
     """The same of a step in which all is done that a config can ask for besides."""
     config = config_of(8, name=optimizer, clip=1.0, label_smoothing=0.1, ema=0.9)
-    config = config.model_copy(update={"data": DataSection(cutout=8)})
+    model = ModelSection(depth=8, survival=0.5)
+    config = config.model_copy(update={"data": DataSection(cutout=8), "model": model})
     train = make_splits(num_train=256).train._replace(cutout=8)
     return _hundred(prepared_engine(config, train, execution("graphed")))
 
