@@ -1,26 +1,18 @@
 """CIFAR-10 on disk, as torchvision's own class reads and checks it."""
 
-import contextlib
-import errno
-import fcntl
 import os
 import shlex
-import shutil
-import tarfile
-import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from torchvision.datasets import CIFAR10
-from torchvision.datasets.utils import check_integrity
 
 from resexp.data.cifar10_formats import PYTHON, find_cifar10, read_version
 from resexp.data.dataset import Raw
-from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, open_own, silent
-from resexp.data.pixels import is_lfs_pointer
-from resexp.errors import DataError, ResourceError
+from resexp.data.download import PATIENT, NoMirrorError, OnReceived, Patience, download, silent
+from resexp.data.on_disk import alone, part_of, right, told, unpack, what_is_wrong
+from resexp.errors import DataError
 
 MIRRORS = (
     # Byte-identical copies that public projects name beside the same MD5; none could be tried from the
@@ -70,11 +62,11 @@ def verify_cifar10(root: Path, *, archive: type[CIFAR10] = CIFAR10) -> str:
     sums = _sums(archive)
     if not folder.is_dir():
         raise DataError(f"{folder}: CIFAR-10 is not there; `{repair(root)}` gets it")
-    wrong = [name for name, md5 in sums if not _right(folder / name, md5)]
+    wrong = [name for name, md5 in sums if not right(folder / name, md5)]
     if wrong:
         raise DataError(
             *(
-                f"{folder / name}: {_what_is_wrong(folder / name)} "
+                f"{folder / name}: {what_is_wrong(folder / name)} "
                 f"(its MD5 must be {dict(sums)[name]}); `{repair(root)}` repairs it"
                 for name in wrong
             )
@@ -96,24 +88,16 @@ def fetch_cifar10(
     the next call takes for whole. Raises DataError with every source tried and what to do by hand.
     """
     root = _above(root, archive)
-    try:
+    folder = root / archive.base_folder
+    with told(root, "CIFAR-10", "360 MB with its archive"):
         root.mkdir(parents=True, exist_ok=True)
-        with _alone(root, patience):
-            if not _whole(root / archive.base_folder, archive):
+        with alone(root / ".cifar-10.lock", "CIFAR-10", patience):
+            if not _whole(folder, archive):
                 packed = root / archive.filename
-                if not _right(packed, archive.tgz_md5):
+                if not right(packed, archive.tgz_md5):
                     _download(packed, archive, patience, progress)
-                _unpack(packed, root, archive)
-    except OSError as fault:
-        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-            free = shutil.disk_usage(root).free
-            raise ResourceError(
-                f"{root}: no space left: CIFAR-10 needs 360 MB with its archive, {free // 10**6} MB are free"
-            ) from None
-        raise DataError(
-            f"{fault.filename or root}: {fault.strerror or fault}; choose another data.root"
-        ) from None
-    return f"{root / archive.base_folder}: CIFAR-10 is there and whole"
+                unpack(packed, folder, lambda fresh: _whole(fresh, archive), "cifar-10")
+    return f"{folder}: CIFAR-10 is there and whole"
 
 
 def repair(root: Path) -> str:
@@ -133,12 +117,6 @@ def _in_folder(archive: type[CIFAR10], name: str) -> type[CIFAR10]:
     return type(archive.__name__, (archive,), {"base_folder": name})
 
 
-def _what_is_wrong(path: Path) -> str:
-    if is_lfs_pointer(path):
-        return "a pointer of Git LFS, not the file"
-    return "altered or cut short" if path.exists() else "missing"
-
-
 def mirrors() -> tuple[str, ...]:
     """Return the addresses to try in order: $RESEXP_CIFAR10_URL alone where it is set."""
     own = os.environ.get(MIRROR_VARIABLE)
@@ -146,7 +124,7 @@ def mirrors() -> tuple[str, ...]:
 
 
 def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress: OnReceived) -> None:
-    part = packed.with_name(f".{packed.name}.part")
+    part = part_of(packed)
     try:
         download(
             mirrors(),
@@ -169,51 +147,10 @@ def _download(packed: Path, archive: type[CIFAR10], patience: Patience, progress
     os.replace(part, packed)
 
 
-def _unpack(packed: Path, root: Path, archive: type[CIFAR10]) -> None:
-    """Put the folder of batches in its place by a single rename, after its files have been checked."""
-    folder, fresh, old = (root / name for name in (archive.base_folder, ".cifar-10-fresh", ".cifar-10-old"))
-    for left_by_a_kill in (fresh, old):
-        if left_by_a_kill.is_dir():  # rmtree would wait for a pipe
-            shutil.rmtree(left_by_a_kill, ignore_errors=True)
-    fresh.mkdir()  # fails where a link stands, which rmtree leaves alone
-    with tarfile.open(packed) as tar:
-        tar.extractall(fresh, filter="data")
-    if not _whole(fresh / archive.base_folder, archive):
-        raise DataError(f"{packed}: does not hold {archive.base_folder} with the right files")
-    if folder.exists():
-        folder.rename(old)
-    (fresh / archive.base_folder).rename(folder)
-    shutil.rmtree(fresh)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _alone(root: Path, patience: Patience) -> Iterator[None]:
-    """Hold the folder's lock, which ends with the process; DataError where another is not done in time."""
-    end = time.monotonic() + (patience.first_byte if patience.brief else patience.total)
-    with open(open_own(root / ".cifar-10.lock"), "w") as lock:
-        while True:
-            try:
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > end:
-                    raise DataError(f"{root}: another process is still downloading CIFAR-10") from None
-                time.sleep(0.1)
-        yield
-
-
 def _sums(archive: type[CIFAR10]) -> list[tuple[str, str]]:
     batches = [(name, md5) for name, md5 in archive.train_list + archive.test_list]
     return [*batches, (archive.meta["filename"], archive.meta["md5"])]
 
 
 def _whole(folder: Path, archive: type[CIFAR10]) -> bool:
-    return all(_right(folder / name, md5) for name, md5 in _sums(archive))
-
-
-def _right(path: Path, md5: str) -> bool:
-    try:
-        return check_integrity(path, md5)
-    except OSError:  # no permission, or a bad sector
-        return False
+    return all(right(folder / name, md5) for name, md5 in _sums(archive))
