@@ -38,7 +38,7 @@ for command in (train, compare, gradients, doctor, claims, board, report, export
 app.command("verify")(verify_run)
 
 data_app = typer.Typer(
-    help="CIFAR-10: get it, or check what is there.", no_args_is_help=True, context_settings=HELP
+    help="Data sets: get one, or check what is there.", no_args_is_help=True, context_settings=HELP
 )
 app.add_typer(data_app, name="data")
 data_app.command()(fetch)

@@ -1,9 +1,10 @@
-"""Shell completion: shipped configs and YAML files, arms, run folders and comparisons, by what is there."""
+"""Shell completion: configs, arms, run folders and comparisons by what is there, and data sets."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 MOST_FOLDERS = 200
+OTHER_IMAGES = ("crayons", "folder", "auto")
 
 
 def config_names(incomplete: str) -> list[str]:
@@ -12,6 +13,18 @@ def config_names(incomplete: str) -> list[str]:
 
     names = [name for name, _ in shipped()]
     return [text for text in (*names, *_paths(incomplete, "*.yaml")) if text.startswith(incomplete)]
+
+
+def data_names(incomplete: str) -> list[str]:
+    """Return the words for images that begin like this."""
+    return [word for word in (*published_names(incomplete), *OTHER_IMAGES) if word.startswith(incomplete)]
+
+
+def published_names(incomplete: str) -> list[str]:
+    """Return the data sets that can be fetched and begin like this."""
+    from resexp.config.words import PUBLISHED
+
+    return [word for word in PUBLISHED if word.startswith(incomplete)]
 
 
 def run_folders(incomplete: str) -> list[str]:

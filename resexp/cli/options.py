@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from resexp.cli.completion import config_names
+from resexp.cli.completion import config_names, data_names
 from resexp.errors import UsageError
 
 ConfigOption = Annotated[
@@ -23,7 +23,13 @@ RunsDirOption = Annotated[Path, typer.Option("--runs-dir", help="Where runs go."
 NameOption = Annotated[str | None, typer.Option("--name", help="The folder's name under --runs-dir.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, all else on stderr.")]
 DataOption = Annotated[
-    str | None, typer.Option("--data", help="cifar10, crayons, folder or auto: short for --set data.name=...")
+    str | None,
+    typer.Option(
+        "--data",
+        help="cifar10, cifar100, svhn, mnist, fashion_mnist, crayons, folder or auto: short for --set "
+        "data.name=...",
+        autocompletion=data_names,
+    ),
 ]
 DepthOption = Annotated[
     str | None,

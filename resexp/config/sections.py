@@ -38,9 +38,11 @@ class DataSection(Section):
     """Which images, and how they reach the net."""
 
     name: DataName = "auto"
-    """cifar10; crayons (drawn on the fly); folder (of images); auto: CIFAR-10 if to be had, else crayons"""
+    """cifar10; cifar100; svhn; mnist, fashion_mnist (grey in three channels, stretched to 32x32); crayons
+    (drawn on the fly); folder (of images); auto: CIFAR-10 if to be had, else crayons"""
     root: Annotated[str, Field(min_length=1)] = "data"
-    """where CIFAR-10 lies, or the image folder: root/train/CLASS/*, root/test/CLASS/*"""
+    """where the data set lies, as torchvision lays it out, or the image folder: root/train/CLASS/*,
+    root/test/CLASS/*"""
     validation: Annotated[int, Field(ge=0, le=10**7)] = 0
     """images split off the training set"""
     test: Annotated[str, Field(pattern=r"^[^./][^/]*$", max_length=100)] = "test"
@@ -51,7 +53,7 @@ class DataSection(Section):
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
-    """pad 4, random 32x32 crop, random horizontal flip"""
+    """pad 4, random 32x32 crop, random horizontal flip (not of svhn and mnist: a mirrored digit is another)"""
     pad: Pad = "before"
     """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
     cutout: Annotated[int, Field(ge=0, le=64)] = 0

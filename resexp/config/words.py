@@ -1,6 +1,6 @@
 """The words and numbers that a config's keys take, and what a section of keys is."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -9,7 +9,10 @@ from resexp.config.imports import FORM, PATTERN
 
 ImportPath = Annotated[str, Field(pattern=PATTERN, max_length=1000, json_schema_extra={"format": FORM})]
 """Something of the user's own in a key's place; such a key stands in PLUGIN_KEYS, too."""
-DataName = Literal["cifar10", "crayons", "folder", "auto"] | ImportPath
+Published = Literal["cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
+PUBLISHED: tuple[Published, ...] = get_args(Published)
+"""Data sets of others that `resexp data fetch` gets."""
+DataName = Published | Literal["crayons", "folder", "auto"] | ImportPath
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from resexp.config import DataName, DataSection
 from resexp.config.imports import identity, is_import_path
+from resexp.config.words import PUBLISHED
 from resexp.data import own_images
 from resexp.data.crayons import dataset as crayons
 from resexp.data.dataset import Dataset, OnDecoded, Raw, dataset, statistics
@@ -29,7 +30,7 @@ class Splits(NamedTuple):
     validation: Dataset | None
     test: Dataset
     name: str
-    """cifar10, crayons or folder, what `auto` turned out to be; or an import path"""
+    """a word of data.name, what `auto` turned out to be; or an import path"""
     label: str
     """for titles: CIFAR-10, crayons (drawn), folder NAME"""
     fingerprint: str
@@ -140,10 +141,10 @@ def num_in_both(train: NDArray[np.uint8], test: NDArray[np.uint8]) -> int:
     return sum(row.tobytes() in known for row in rows[1][np.isin(test_sums, train_sums)])
 
 
-def _cifar10(section: DataSection, progress: OnDecoded) -> Raw:
-    from resexp.data import cifar10
+def _published(section: DataSection, progress: OnDecoded) -> Raw:
+    from resexp.data import sets
 
-    return cifar10.load(root_of(section))
+    return sets.load(section.name, root_of(section))
 
 
 def _folder(section: DataSection, progress: OnDecoded) -> Raw:
@@ -156,7 +157,7 @@ def _folder(section: DataSection, progress: OnDecoded) -> Raw:
 
 # torchvision takes as long to import as torch: only the images that it reads wait for it.
 SOURCES: dict[DataName, Callable[[DataSection, OnDecoded], Raw]] = {
-    "cifar10": _cifar10,
+    **dict.fromkeys(PUBLISHED, _published),
     "crayons": lambda section, progress: crayons.load(),
     "folder": _folder,
 }
