@@ -37,9 +37,9 @@ def fetch(name: NameArgument = "cifar10", root: RootOption = Path("data")) -> No
 
         def progress(received: int, expected: int | None) -> None:
             if expected:
-                show.update(f"{sets.label(name)}, % received", Fraction(received / expected))
+                show.update(f"{sets.title_of(name)}, % received", Fraction(received / expected))
 
-        said = sets.fetch(name, root, progress=progress)
+        said = sets.fetch_named(name, root, progress=progress)
     note(said)
 
 
@@ -53,7 +53,7 @@ def verify_data(name: NameArgument = "cifar10", root: RootOption = Path("data"))
     _known(name, "verify")
     from resexp.data import sets
 
-    note(sets.verify(name, root))
+    note(sets.verify_named(name, root))
 
 
 def _known(name: str, command: str) -> None:

@@ -53,7 +53,8 @@ class DataSection(Section):
     normalize: Normalize = "channel"
     """channel: mean and deviation per channel; pixel_mean: the mean image subtracted (He et al. 2015)"""
     augment: bool = True
-    """pad 4, random 32x32 crop, random horizontal flip (not of svhn and mnist: a mirrored digit is another)"""
+    """pad 4, random 32x32 crop, random horizontal flip (none of svhn and mnist: of a digit it makes
+    another)"""
     pad: Pad = "before"
     """normalising: before, the padding is black pixels; after, it is zeros (He et al. 2015)"""
     cutout: Annotated[int, Field(ge=0, le=64)] = 0

@@ -9,10 +9,10 @@ from resexp.config.imports import FORM, PATTERN
 
 ImportPath = Annotated[str, Field(pattern=PATTERN, max_length=1000, json_schema_extra={"format": FORM})]
 """Something of the user's own in a key's place; such a key stands in PLUGIN_KEYS, too."""
-Published = Literal["cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
-PUBLISHED: tuple[Published, ...] = get_args(Published)
+PublishedName = Literal["cifar10", "cifar100", "svhn", "mnist", "fashion_mnist"]
+PUBLISHED: tuple[PublishedName, ...] = get_args(PublishedName)
 """Data sets of others that `resexp data fetch` gets."""
-DataName = Published | Literal["crayons", "folder", "auto"] | ImportPath
+DataName = PublishedName | Literal["crayons", "folder", "auto"] | ImportPath
 Normalize = Literal["channel", "pixel_mean"]
 Pad = Literal["before", "after"]
 Kind = Literal["plain", "residual"]

@@ -9,19 +9,19 @@ from torchvision.datasets import CIFAR100
 
 from resexp.data.dataset import Raw
 from resexp.data.on_disk import right, unpack, what_is_wrong
-from resexp.data.published import Fault, Published, Source
+from resexp.data.published import PublishedSet, Source, WrongFile
 
-NUM_BYTES = 169_001_437
+ARCHIVE_BYTES = 169_001_437
 
 
-class Cifar100(Published):
+class Cifar100(PublishedSet):
     """100 fine classes; the 20 coarse ones are not used."""
 
     word, label, needs = "cifar100", "CIFAR-100", "360 MB with its archive"
 
     def __init__(self, archive: type[CIFAR100] = CIFAR100) -> None:
         self._archive = archive
-        self.sources = (Source(archive.filename, (archive.url,), archive.tgz_md5, NUM_BYTES),)
+        self.sources = (Source(archive.filename, (archive.url,), archive.tgz_md5, ARCHIVE_BYTES),)
 
     def root(self, root: Path) -> Path:
         return root.parent if root.name == self._archive.base_folder else root
@@ -29,11 +29,11 @@ class Cifar100(Published):
     def folder(self, root: Path) -> Path:
         return root / self._archive.base_folder
 
-    def faults(self, root: Path) -> list[Fault]:
+    def faults(self, root: Path) -> list[WrongFile]:
         folder = self.folder(root)
         nothing = not folder.is_dir()  # of a folder that is there no file is merely missing: all are one
         return [
-            Fault(folder / name, f"{what_is_wrong(folder / name)} (its MD5 must be {md5})", nothing)
+            WrongFile(folder / name, f"{what_is_wrong(folder / name)} (its MD5 must be {md5})", nothing)
             for name, md5 in self._sums
             if not right(folder / name, md5)
         ]

@@ -18,16 +18,15 @@ from resexp.data.dataset import Raw
 from resexp.data.download import open_own
 from resexp.data.on_disk import part_of, right, what_is_wrong
 from resexp.data.pixels import IMAGE_SIZE, is_lfs_pointer
-from resexp.data.published import Fault, Published, Source
+from resexp.data.published import PublishedSet, Source, WrongFile
 
 SIDE = 28
-NUM_IMAGES = {"train": 60_000, "t10k": 10_000}
-NUM_BYTES = {
+PART_IMAGES = {"train": 60_000, "t10k": 10_000}
+GZ_BYTES = {
     "mnist": (9_912_422, 28_881, 1_648_877, 4_542),
     "fashion_mnist": (26_421_880, 29_515, 4_422_102, 5_148),
 }
 NOTE = f"grey images, the same in all three channels, {SIDE}x{SIDE} stretched to {IMAGE_SIZE}x{IMAGE_SIZE}"
-CHUNK_BYTES = 1 << 20
 
 
 class Idx(NamedTuple):
@@ -41,7 +40,7 @@ class Idx(NamedTuple):
         return struct.pack(f">BBBB{len(self.shape)}I", 0, 0, 8, len(self.shape), *self.shape)
 
 
-class Mnist(Published):
+class Mnist(PublishedSet):
     """Either of the two. Sums are known of the files as they come, packed; of those unpacked their sizes."""
 
     needs = "90 MB with what comes packed"
@@ -53,7 +52,7 @@ class Mnist(Published):
         self._archive = type(self._name, (archive,), {"_check_legacy_exist": lambda _: False})
         self.sources = tuple(
             Source(f"{self._name}/raw/{name}", tuple(f"{url}{name}" for url in archive.mirrors), md5, num)
-            for (name, md5), num in zip(archive.resources, NUM_BYTES[word], strict=True)
+            for (name, md5), num in zip(archive.resources, GZ_BYTES[word], strict=True)
         )
 
     def root(self, root: Path) -> Path:
@@ -64,7 +63,7 @@ class Mnist(Published):
     def folder(self, root: Path) -> Path:
         return root / self._name / "raw"
 
-    def faults(self, root: Path) -> list[Fault]:
+    def faults(self, root: Path) -> list[WrongFile]:
         return [fault for _, _, fault in self._faulty(root)]
 
     def lacking(self, root: Path) -> list[Source]:
@@ -98,22 +97,23 @@ class Mnist(Published):
     def _num_packed(self, root: Path) -> int:
         return sum((root / source.path).exists() for source in self.sources)
 
-    def _faulty(self, root: Path) -> Iterator[tuple[Source, Idx, Fault]]:
+    def _faulty(self, root: Path) -> Iterator[tuple[Source, Idx, WrongFile]]:
         for source, idx in zip(self.sources, self._files(root), strict=True):
             packed = root / source.path
             if packed.exists() and not right(packed, source.md5):
-                yield source, idx, Fault(packed, f"{what_is_wrong(packed)} (its MD5 must be {source.md5})")
+                why = f"{what_is_wrong(packed)} (its MD5 must be {source.md5})"
+                yield source, idx, WrongFile(packed, why)
             elif not idx.path.exists():
-                yield source, idx, Fault(idx.path, "missing", missing=True)
+                yield source, idx, WrongFile(idx.path, "missing", missing=True)
             elif why := _what_is_wrong(idx, packed):
-                yield source, idx, Fault(idx.path, why)
+                yield source, idx, WrongFile(idx.path, why)
 
     def _files(self, root: Path) -> list[Idx]:
         """In the order of the sources: images, then labels, of the training and of the test part."""
         folder = self.folder(root)
         return [
             Idx(folder / f"{part}-{kind}-ubyte", shape)
-            for part, num in NUM_IMAGES.items()
+            for part, num in PART_IMAGES.items()
             for kind, shape in (("images-idx3", (num, SIDE, SIDE)), ("labels-idx1", (num,)))
         ]
 
@@ -128,6 +128,8 @@ def sets() -> tuple[Mnist, Mnist]:
 
 def _what_is_wrong(idx: Idx, packed: Path) -> str:
     """Say what is wrong with an unpacked file, "" if nothing; packed: it as it came, right if it is there."""
+    if not idx.path.is_file():  # a pipe would be waited for
+        return "no file"
     if is_lfs_pointer(idx.path):
         return "a pointer of Git LFS, not the file"
     try:
@@ -140,19 +142,11 @@ def _what_is_wrong(idx: Idx, packed: Path) -> str:
                 return f"does not begin as {'x'.join(map(str, idx.shape))} bytes in idx format do"
             if len(idx.shape) == 1 and (most := max(file.read())) > 9:
                 return f"has a label {most}; allowed: 0 to 9"
-            if packed.exists() and _crc(idx.path) != _crc_packed(packed):
+            if packed.exists() and zlib.crc32(idx.path.read_bytes()) != _crc_packed(packed):
                 return f"not what {packed.name} holds"
     except OSError as fault:
         return fault.strerror or type(fault).__name__
     return ""
-
-
-def _crc(path: Path) -> int:
-    crc = 0
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            crc = zlib.crc32(chunk, crc)
-    return crc
 
 
 def _crc_packed(path: Path) -> int:

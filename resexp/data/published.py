@@ -23,7 +23,7 @@ class Source(NamedTuple):
     num_bytes: int
 
 
-class Fault(NamedTuple):
+class WrongFile(NamedTuple):
     """A file that is not as it must be."""
 
     path: Path
@@ -31,7 +31,7 @@ class Fault(NamedTuple):
     missing: bool = False
 
 
-class Published(ABC):
+class PublishedSet(ABC):
     """One data set. word: what data.name calls it."""
 
     word: str
@@ -49,7 +49,7 @@ class Published(ABC):
         """Return where the files lie that are read."""
 
     @abstractmethod
-    def faults(self, root: Path) -> list[Fault]:
+    def faults(self, root: Path) -> list[WrongFile]:
         """Return what is wrong with the files that are read."""
 
     def lacking(self, root: Path) -> list[Source]:
@@ -74,7 +74,7 @@ class Published(ABC):
         return command if root == Path("data") else f"{command} --root {shlex.quote(str(root))}"
 
 
-def load(published: Published, root: Path, *, patience: Patience = PATIENT) -> Raw:
+def load(published: PublishedSet, root: Path, *, patience: Patience = PATIENT) -> Raw:
     """Return the images, downloading what is missing.
 
     What is there but damaged raises DataError with the file and the repair: nothing of the user's is
@@ -89,11 +89,11 @@ def load(published: Published, root: Path, *, patience: Patience = PATIENT) -> R
             raise _wrong(published, root, faults) from None
         if not faults:
             raise
-    fetch(published, root, patience=patience)
+    fetch_published(published, root, patience=patience)
     return published.read(root)
 
 
-def verify(published: Published, root: Path) -> str:
+def verify_published(published: PublishedSet, root: Path) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
     root = published.root(root)
     faults = published.faults(root)
@@ -106,8 +106,8 @@ def verify(published: Published, root: Path) -> str:
     return f"{published.folder(root)}: {published.label}, {published.checked(root)}"
 
 
-def fetch(
-    published: Published, root: Path, *, patience: Patience = PATIENT, progress: OnReceived = silent
+def fetch_published(
+    published: PublishedSet, root: Path, *, patience: Patience = PATIENT, progress: OnReceived = silent
 ) -> str:
     """Put it under `root`, replacing what is damaged, and return a line that says where it is.
 
@@ -122,16 +122,18 @@ def fetch(
             if published.faults(root):
                 _download(published, root, patience, progress)
                 published.install(root)
+                if faults := published.faults(root):
+                    raise _wrong(published, root, faults)
     return f"{published.folder(root)}: {published.label} is there and whole"
 
 
-def _wrong(published: Published, root: Path, faults: Sequence[Fault]) -> DataError:
+def _wrong(published: PublishedSet, root: Path, faults: Sequence[WrongFile]) -> DataError:
     return DataError(
         *(f"{fault.path}: {fault.why}; `{published.repair(root)}` repairs it" for fault in faults)
     )
 
 
-def _download(published: Published, root: Path, patience: Patience, progress: OnReceived) -> None:
+def _download(published: PublishedSet, root: Path, patience: Patience, progress: OnReceived) -> None:
     lacking = published.lacking(root)
     whole, before = sum(source.num_bytes for source in lacking), 0
     for k, source in enumerate(lacking):

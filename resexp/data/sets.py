@@ -7,29 +7,31 @@ from resexp.data.cifar100 import Cifar100
 from resexp.data.dataset import Raw
 from resexp.data.download import PATIENT, OnReceived, Patience, silent
 from resexp.data.mnist import sets as mnist_sets
-from resexp.data.published import Published
+from resexp.data.published import PublishedSet
 from resexp.data.svhn import Svhn
 
-SETS: dict[str, Published] = {one.word: one for one in (Cifar100(), Svhn(), *mnist_sets())}
+BY_WORD: dict[str, PublishedSet] = {one.word: one for one in (Cifar100(), Svhn(), *mnist_sets())}
 
 
-def label(word: str) -> str:
+def title_of(word: str) -> str:
     """Return what a data set is called in titles."""
-    return "CIFAR-10" if word == "cifar10" else SETS[word].label
+    return "CIFAR-10" if word == "cifar10" else BY_WORD[word].label
 
 
 def load(word: str, root: Path) -> Raw:
     """Return the images, downloading what is missing. Raises DataError for what is there but damaged."""
-    return cifar10.load(root) if word == "cifar10" else published.load(SETS[word], root)
+    return cifar10.load(root) if word == "cifar10" else published.load(BY_WORD[word], root)
 
 
-def fetch(word: str, root: Path, *, patience: Patience = PATIENT, progress: OnReceived = silent) -> str:
+def fetch_named(word: str, root: Path, *, patience: Patience = PATIENT, progress: OnReceived = silent) -> str:
     """Put a data set under `root`, replacing what is damaged, and return a line that says where it is."""
     if word == "cifar10":
         return cifar10.fetch_cifar10(root, patience=patience, progress=progress)
-    return published.fetch(SETS[word], root, patience=patience, progress=progress)
+    return published.fetch_published(BY_WORD[word], root, patience=patience, progress=progress)
 
 
-def verify(word: str, root: Path) -> str:
+def verify_named(word: str, root: Path) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
-    return cifar10.verify_cifar10(root) if word == "cifar10" else published.verify(SETS[word], root)
+    return (
+        cifar10.verify_cifar10(root) if word == "cifar10" else published.verify_published(BY_WORD[word], root)
+    )
