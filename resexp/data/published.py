@@ -97,7 +97,7 @@ def verify_published(published: PublishedSet, root: Path) -> str:
     """Return a line that says all is right under `root`, or raise DataError with each file that is not."""
     root = published.root(root)
     faults = published.faults(root)
-    if faults and all(fault.missing for fault in faults) and not published.folder(root).is_dir():
+    if len(faults) >= len(published.sources) and all(fault.missing for fault in faults):
         raise DataError(
             f"{published.folder(root)}: {published.label} is not there; `{published.repair(root)}` gets it"
         )
