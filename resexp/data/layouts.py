@@ -25,6 +25,13 @@ ENDINGS = ("set", "data", "dataset", "images", "imgs", "split", "folder")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif")
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".xz", ".bz2", ".7z", ".rar")
 SHARE = "--set data.test_split=0.2 takes a fifth of the training images as test images"
+PUBLISHED_FILES = {
+    "cifar-10-batches": ("CIFAR-10", "cifar10"),
+    "data_batch_1": ("CIFAR-10", "cifar10"),
+    "cifar-100-python": ("CIFAR-100", "cifar100"),
+    "train_32x32.mat": ("SVHN", "svhn"),
+}
+"""How the names of data sets' own files begin."""
 MOST_LOOKED_AT = 20_000
 """Files and folders that are looked at to say what lies there."""
 
@@ -157,8 +164,8 @@ def _other_formats(root: Path) -> str:
     """Say what lies in the root that is no image files, "" if nothing that one knows."""
     seen = list(_looked_at(root, 3))
     names = [path.name for path in seen]
-    if any(name.startswith(("cifar-10-batches", "data_batch_1")) for name in names):
-        return "CIFAR-10's own files lie there: --data cifar10"
+    if said := _published(seen):
+        return said
     if tables := [path for path in seen if path.suffix == ".parquet"]:
         return f"{len(tables)} parquet files lie there; image files out of them: {_unpacking(root)}"
     if any(".tfrecord" in name for name in names):
@@ -168,6 +175,18 @@ def _other_formats(root: Path) -> str:
         )
     if packed := [path for path in seen if path.name.endswith(ARCHIVES) and path.parent == root]:
         return f"{packed[0].name} lies there: unpack it"
+    return ""
+
+
+def _published(seen: Sequence[Path]) -> str:
+    """Say which data set's own files lie there, "" if none's."""
+    for path in seen:
+        for beginning, (label, word) in PUBLISHED_FILES.items():
+            if path.name.startswith(beginning):
+                return f"{label}'s own files lie there: --data {word}"
+        if path.name.startswith("train-images-idx3-ubyte"):
+            word = "fashion_mnist" if "FashionMNIST" in path.parts else "mnist"
+            return f"files of the kind of MNIST's lie there: --data {word}"
     return ""
 
 

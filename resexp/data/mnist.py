@@ -41,18 +41,18 @@ class Idx(NamedTuple):
 
 
 class Mnist(PublishedSet):
-    """Either of the two. Sums are known of the files as they come, packed; of those unpacked their sizes."""
+    """Sums are known of the files as they come, packed; of those unpacked their sizes."""
 
-    needs = "90 MB with what comes packed"
+    word, label, needs = "mnist", "MNIST", "90 MB with what comes packed"
+    mirrored = False
 
-    def __init__(self, word: str, label: str, archive: type[MNIST], *, mirrored: bool) -> None:
-        self.word, self.label, self._mirrored = word, label, mirrored
+    def __init__(self, archive: type[MNIST] = MNIST) -> None:
         self._name, self.classes = archive.__name__, tuple(archive.classes)
         # What torchvision's first versions wrote (processed/training.pt) would be read unchecked.
         self._archive = type(self._name, (archive,), {"_check_legacy_exist": lambda _: False})
         self.sources = tuple(
             Source(f"{self._name}/raw/{name}", tuple(f"{url}{name}" for url in archive.mirrors), md5, num)
-            for (name, md5), num in zip(archive.resources, GZ_BYTES[word], strict=True)
+            for (name, md5), num in zip(archive.resources, GZ_BYTES[self.word], strict=True)
         )
 
     def root(self, root: Path) -> Path:
@@ -85,7 +85,7 @@ class Mnist(PublishedSet):
         if self._num_packed(root) < len(self.sources):
             notes += ("files without their .gz beside them, for which no sums are known",)
         parts = (*_labelled(train), *_labelled(test))
-        return Raw(*parts, self.classes, self.label, notes, self._mirrored)
+        return Raw(*parts, self.classes, self.label, notes, self.mirrored)
 
     def checked(self, root: Path) -> str:
         num = self._num_packed(root)
@@ -118,12 +118,14 @@ class Mnist(PublishedSet):
         ]
 
 
-def sets() -> tuple[Mnist, Mnist]:
-    """Return both. A digit in a mirror is another or none, a shoe is a shoe."""
-    return (
-        Mnist("mnist", "MNIST", MNIST, mirrored=False),
-        Mnist("fashion_mnist", "Fashion-MNIST", FashionMNIST, mirrored=True),
-    )
+class FashionMnist(Mnist):
+    """The same four files. A digit in a mirror is another or none, a shoe is a shoe."""
+
+    word, label = "fashion_mnist", "Fashion-MNIST"
+    mirrored = True
+
+    def __init__(self, archive: type[MNIST] = FashionMNIST) -> None:
+        super().__init__(archive)
 
 
 def _what_is_wrong(idx: Idx, packed: Path) -> str:

@@ -6,11 +6,11 @@ from resexp.data import cifar10, published
 from resexp.data.cifar100 import Cifar100
 from resexp.data.dataset import Raw
 from resexp.data.download import PATIENT, OnReceived, Patience, silent
-from resexp.data.mnist import sets as mnist_sets
+from resexp.data.mnist import FashionMnist, Mnist
 from resexp.data.published import PublishedSet
 from resexp.data.svhn import Svhn
 
-BY_WORD: dict[str, PublishedSet] = {one.word: one for one in (Cifar100(), Svhn(), *mnist_sets())}
+BY_WORD: dict[str, PublishedSet] = {one.word: one for one in (Cifar100(), Svhn(), Mnist(), FashionMnist())}
 
 
 def title_of(word: str) -> str:

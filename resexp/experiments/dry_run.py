@@ -24,7 +24,8 @@ from resexp.training.loop import PROBE_IMAGES, TRAIN_IMAGES_EVALUATED
 from resexp.training.spans import spans
 
 TEST_IMAGES = 10_000
-"""As many as CIFAR-10 has; crayons have 2,000, whose evaluations end sooner than forecast."""
+"""As many as most have; crayons have 2,000, whose evaluations end sooner than forecast."""
+SVHN_TEST_IMAGES = 26_032
 
 UNCOMPILED = {"compiled": "eager", "graphed+compiled": "graphed"}
 
@@ -79,7 +80,8 @@ def forecast(plan: Plan) -> Forecast:
 
 def seconds(config: Config, start: int, cost: Cost) -> float:
     """Return what the rest of a run takes from `start` updates on: its steps, its probes, its evaluations."""
-    images = TRAIN_IMAGES_EVALUATED + TEST_IMAGES + config.data.validation
+    tested = SVHN_TEST_IMAGES if config.data.name == "svhn" else TEST_IMAGES
+    images = TRAIN_IMAGES_EVALUATED + tested + config.data.validation
     return sum(
         (span.stop - span.start) * cost.step
         + span.probe * cost.probe * len(config.record.probes)

@@ -24,7 +24,7 @@ from harness.mirrors import md5
 from harness.warm import Warm, serve
 from resexp.data import mnist, sets
 from resexp.data.cifar100 import Cifar100
-from resexp.data.mnist import Mnist
+from resexp.data.mnist import FashionMnist, Mnist
 from resexp.data.published import PublishedSet
 from resexp.data.svhn import Svhn
 
@@ -118,7 +118,7 @@ def _svhn(word: str, images: dict, labels: dict) -> Miniature:
 
 
 def _idx(word: str, images: dict, labels: dict) -> Miniature:
-    archive = MNIST if word == "mnist" else FashionMNIST
+    kind, archive = (Mnist, MNIST) if word == "mnist" else (FashionMnist, FashionMNIST)
     read = dict[str, bytes]()
     for part, called in PARTS.items():
         num = len(labels[part])
@@ -130,9 +130,8 @@ def _idx(word: str, images: dict, labels: dict) -> Miniature:
     resources = [(name, md5(packed[name])) for name, _ in archive.resources]
     told = {"mirrors": ["http://127.0.0.1:9/"], "resources": resources}
     tiny = cast(type[MNIST], type(archive.__name__, (archive,), told))
-    made = Mnist(word, sets.title_of(word), tiny, mirrored=word != "mnist")
     files = {f"{archive.__name__}/raw/{name}": content for name, content in read.items()}
-    return Miniature(made, packed, files, images, labels)
+    return Miniature(kind(tiny), packed, files, images, labels)
 
 
 def use_miniatures() -> None:
