@@ -255,6 +255,37 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None
         load(small.published, tmp_path)
 
 
+WRITTEN = [
+    ("svhn", ".svhn.lock"),
+    ("svhn", ".train_32x32.mat.part"),
+    ("cifar100", ".cifar-100-python.tar.gz.part"),
+    ("cifar100", ".cifar100-fresh"),
+    ("mnist", "MNIST/raw/.train-labels-idx1-ubyte.part"),
+]
+
+
+@pytest.mark.parametrize(("word", "name"), WRITTEN)
+@pytest.mark.parametrize("way", ["symbolic", "hard", "pipe"])
+def test_nothing_is_written_through_what_stands_in_the_place_of_a_file_of_ours(
+    word: str, name: str, way: str, tmp_path: Path
+) -> None:
+    place, foreign = tmp_path / "root" / name, tmp_path / "foreign"
+    place.parent.mkdir(parents=True)
+    foreign.write_text("somebody's own")
+    if way == "symbolic":
+        place.symlink_to(foreign)
+    elif way == "hard":
+        os.link(foreign, place)
+    else:
+        os.mkfifo(place)
+    small = miniature(word)
+    with shop_of(small), pytest.raises(DataError) as caught:
+        fetch_published(small.published, tmp_path / "root")
+    (line,) = caught.value.lines
+    assert line.startswith(f"{place}: ")
+    assert foreign.read_text() == "somebody's own"
+
+
 class Harmful:
     """A pickle that makes a folder when it is loaded."""
 
