@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from harness.commands import resexp as command
+from harness.commands import write_images
 
 import resexp
 from benchmarks.best_of_error_rates import CURVES, EDGE, RISKS, lowest, own_best, words
@@ -114,6 +115,14 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("best")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def images(root: Path) -> Iterator[None]:
+    """Images that are evaluated in a moment, for all comparisons here."""
+    TINY["data.root"] = str(write_images(root / "images"))
+    yield
+    del TINY["data.root"]
+
+
 @pytest.fixture(scope="module")
 def searched(root: Path) -> Any:
     return resexp.compare(
@@ -122,7 +131,7 @@ def searched(root: Path) -> Any:
         best_of_seeds=2,
         sets=TINY,
         depth=[8, 14],
-        data="crayons",
+        data="folder",
         seeds=2,
         name="c",
         runs_dir=root,
@@ -134,7 +143,7 @@ def test_the_choice_is_that_of_the_search_runs_own_records(searched: Any) -> Non
     recorded: dict[tuple[str, int], dict[str, list[float]]] = {}
     for run in resexp.runs(searched.folder / "search"):
         assert run.config.seed >= FAR
-        assert run.config.data.validation == found["validation"] == 1000
+        assert run.config.data.validation == found["validation"] == 6
         loss = run.result.validation_loss if run.result and run.status == "finished" else None
         own = recorded.setdefault((run.config.model.kind, run.config.model.depth), {})
         own.setdefault(json.dumps(run.config.optim.lr), []).append(math.inf if loss is None else loss)
@@ -157,7 +166,7 @@ def test_the_comparison_is_at_the_chosen_values_on_seeds_and_images_of_its_own(s
     for run in searched.runs:
         assert json.dumps(run.config.optim.lr) == chosen[run.config.model.kind, run.config.model.depth]
         assert run.config.seed in (0, 1)
-        assert run.config.data.validation == 1000
+        assert run.config.data.validation == 6  # a tenth of 64
 
 
 def test_arms_at_different_values_share_a_cell(searched: Any) -> None:
@@ -182,7 +191,7 @@ def test_the_same_call_again_trains_nothing(searched: Any, root: Path) -> None:
     choice = json.loads((searched.folder / "manifest.json").read_text())["best_of"]
     again = resexp.compare(
         "plain", "residual", best_of={"optim.lr": [1e-3, 0.1, 1e9]}, best_of_seeds=2, sets=TINY,
-        depth=[8, 14], data="crayons", seeds=2, name="c", runs_dir=root,
+        depth=[8, 14], data="folder", seeds=2, name="c", runs_dir=root,
     )  # fmt: skip
     assert {path: path.stat().st_mtime_ns for path in root.rglob("metrics.jsonl")} == before
     assert json.loads((again.folder / "manifest.json").read_text())["best_of"] == choice
@@ -194,7 +203,7 @@ def test_a_comparison_stopped_after_its_search_goes_on(
     def call() -> Any:
         return resexp.compare(
             "plain", "residual", best_of={"optim.lr": [0.01, 0.1]}, best_of_seeds=2, sets=TINY, depth=8,
-            data="crayons", runs_dir=tmp_path,
+            data="folder", runs_dir=tmp_path,
         )  # fmt: skip
 
     def stopped(*_: Any, **__: Any) -> None:
@@ -221,7 +230,7 @@ def test_a_dry_run_counts_the_search(root: Path) -> None:
         "--depth",
         "8",
         "--data",
-        "crayons",
+        "folder",
         *sets,
     ]
     ended = command("compare", *asked, "--seeds", "5", "--dry-run", "--json", folder=root)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from harness.commands import write_images
 from typer.main import get_command
 
 from benchmarks import results, table, word_error_rates
@@ -16,7 +17,8 @@ from resexp.cli import app
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TINY = ["--set", "optim.steps=2", "--set", "optim.batch_size=8", "--set", "model.width=4"]
-TINY += ["--set", "data.validation=0", "--set", "record.pictures=false", "--data", "crayons"]
+TINY += ["--set", "data.validation=0", "--set", "record.pictures=false"]
+TINY += ["--data", "folder", "--set", "data.root=images"]
 MY_NET = """from torch.nn import Flatten, Linear, Sequential
 def make(): return Sequential(Flatten(), Linear(784, 9), Linear(9, 3))
 """
@@ -88,8 +90,11 @@ def run(words: list[str]) -> None:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished comparison, for the commands that look at one."""
     folder = tmp_path_factory.mktemp("docs")
+    write_images(folder / "images")
     words = ["compare", "plain", "residual", "--depth", "8", "--name", "NAME", *TINY]
-    run([*words, "--runs-dir", str(folder / "runs")])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run([*words, "--runs-dir", str(folder / "runs")])
     (folder / "my_net.py").write_text(MY_NET)
     return folder
 

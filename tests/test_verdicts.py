@@ -158,6 +158,16 @@ def test_stuck_is_never_being_better_than_a_guess(curve, final, fate):
     assert summary.fate == fate
 
 
+def test_who_knows_the_shares_of_unequal_classes_alone_is_still_at_guessing():
+    """Shares so unequal that they are worth more than the margin."""
+    shares = [0.19, 0.14, 0.12, 0.10, 0.10, 0.09, 0.08, 0.07, 0.06, 0.05]
+    known = float(stats.entropy(shares))
+    assert known < GUESS - 0.05
+    summary = run("plain", 0, known, label_entropy=known, curve=((0.0, 2.4), (1.0, known)))
+    assert (summary.fate, replace(summary, label_entropy=None).fate) == ("stuck", "finished")
+    assert replace(summary, curve=((0.0, known - 0.06),)).fate == "finished"
+
+
 def test_a_stuck_seed_has_a_loss_and_stays_in_the_test():
     plain, residual = [*noisy(1.6, 8), GUESS, GUESS], noisy(1.7, 10, seed=1)
     (found,) = judged(compare_runs(arms(plain, residual)))

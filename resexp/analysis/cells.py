@@ -34,7 +34,8 @@ class RunSummary:
     [0, 1], None where there is none. curve: (step, training loss), thinned. transport_initial and _final:
     T at step 0 and at the last probe; exactly 0 is an underflow, None is not measured. gradient_first and
     _last: the weight gradient's norm in the first and the last convolution at step 0. folder: relative to
-    the comparison's. settings: the config by dotted keys, from `settings_of`.
+    the comparison's. settings: the config by dotted keys, from `settings_of`. label_entropy: of the training
+    labels, in nats, None where the classes are about equally many.
     """
 
     arm: str
@@ -60,15 +61,22 @@ class RunSummary:
     folder: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     settings: CellKey = ()
+    label_entropy: float | None = None
 
     @property
     def guess_loss(self) -> float:
-        """The loss of guessing, ln K, in nats."""
-        return math.log(self.num_classes)
+        """The loss of guessing, in nats: ln K, or less where classes are not equally many."""
+        return math.log(self.num_classes) if self.label_entropy is None else self.label_entropy
+
+    @property
+    def guess_words(self) -> str:
+        """What the loss of guessing is."""
+        even = f"ln {self.num_classes}"
+        return even if self.label_entropy is None else f"the labels' entropy of {self.label_entropy:.3f}"
 
     @property
     def fate(self) -> Fate:
-        """What became of the run. Stuck: no recorded loss lies 0.05 below ln K, so it never left guessing."""
+        """What became of the run. Stuck: no recorded loss lies 0.05 below guessing's, so it never left it."""
         if self.status != "finished":
             return "diverged" if self.status == "diverged" else "unfinished"
         losses = [loss for _, loss in self.curve] or [self.final_loss]
@@ -185,6 +193,7 @@ def summary_of(run: Run, *, arm: str, beside: Path, without: str | None = None) 
         seed=run.config.seed,
         status=run.status,
         num_classes=run.manifest.data.num_classes,
+        label_entropy=run.manifest.data.guess_loss if run.manifest.data.class_counts else None,
         steps=run.config.optim.steps,
         parameters=run.manifest.parameters,
         folder=os.path.relpath(run.folder, beside),

@@ -123,7 +123,6 @@ def _obstacle(runs: Sequence[RunSummary], losses: Mapping[int, float]) -> str | 
         return "no seed learned"
     mean, needed = fsum(losses.values()) / len(losses), runs[0].guess_loss - LEARNED_MARGIN
     if mean >= needed:
-        return (
-            f"its loss of {mean:.3f} is not below ln {runs[0].num_classes} - {LEARNED_MARGIN} = {needed:.3f}"
-        )
+        guess = f"{runs[0].guess_words} - {LEARNED_MARGIN} = {needed:.3f}"
+        return f"its loss of {mean:.3f} is not below {guess}"
     return None

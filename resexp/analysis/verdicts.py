@@ -98,7 +98,7 @@ def _fates(runs: Sequence[RunSummary]) -> str:
     parts = [f"{count} of {len(runs)} {texts.get(fate, fate)}" for fate, count in sorted(counts.items())]
     out = counts["diverged"] + counts["unfinished"]
     left = f"{out} left out of every mean" if out else "none left out of a mean"
-    guess = f"; guessing: no loss as low as ln {runs[0].num_classes} - {STUCK_MARGIN}" * ("stuck" in counts)
+    guess = f"; guessing: no loss as low as {runs[0].guess_words} - {STUCK_MARGIN}" * ("stuck" in counts)
     return f"seeds {', '.join(parts)}; {left}{guess}"
 
 

@@ -1,6 +1,10 @@
 """Manifests: what a run, or a folder of runs, says of how it came about."""
 
-from typing import Any, Literal
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from resexp.records.record import Record
 
@@ -18,6 +22,25 @@ class Images(Record):
     classes: list[str] | None = None
     num_test_in_train: int | None = None
     notes: list[str] | None = None
+    class_counts: list[Annotated[int, Field(ge=0)]] | None = None
+    """training images of each class, where the classes are not about equally many"""
+
+    @property
+    def guess_loss(self) -> float:
+        """The least loss that one guess for all images can have, in nats: the entropy of the labels."""
+        return label_entropy(self.class_counts) if self.class_counts else math.log(self.num_classes)
+
+    @property
+    def guess_accuracy(self) -> float:
+        """The part that whoever names the most frequent class has right, in [0, 1]."""
+        counts = self.class_counts or [1] * self.num_classes
+        return max(counts) / (sum(counts) or 1)
+
+
+def label_entropy(counts: Sequence[int]) -> float:
+    """Return the entropy of labels of which so many are of each class, in nats."""
+    total = sum(counts)
+    return -math.fsum(count / total * math.log(count / total) for count in counts if count)
 
 
 class RecordedExecution(Record):

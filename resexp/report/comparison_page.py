@@ -45,7 +45,7 @@ GLOSSARY = {
     "above 1,000 (0.1 and 10 where the factor a layer is clear), or within. One seed shows no spread: it "
     "gets a word only below 0.0001 or above 10,000.",
     "probe": "A measurement of the gradient at every layer, between two steps, that changes nothing.",
-    "guessing": "What a net does that gives every class the same probability. A net is still at guessing "
+    "guessing": "What a net does that gives every image the shares of the classes. It is still at guessing "
     "while no recorded loss lies 0.05 below that of guessing.",
     "final loss": "The mean training loss over the last tenth of the steps, in nats.",
     "response": "What a block computes before the shortcut joins it, R(x).",

@@ -99,8 +99,8 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[VerdictRow], data: st
     words = _words(told, verdicts, arms)
     entries = [entry for entry in told.entries if entry.config is not None]
     depth = told.entries[0].run.depth
-    classes = next((e.began.data.num_classes for e in told.entries if e.began), None)
-    if not entries or classes is None:
+    guess = next((e.began.data.guess_accuracy for e in told.entries if e.began), None)
+    if not entries or guess is None:
         return None
     lines = _profiles(told, arms)
     scale = _Scale(lines, depth)
@@ -119,8 +119,8 @@ def first_screen(cells: Sequence[Cell], verdicts: Sequence[VerdictRow], data: st
         + " · ".join(filter(None, [setting_words(told.name), data, f"{seeds_words(list(lines.values()))}."])),
         columns=[setting_words(cell.name) or "test accuracy" for cell in deep[:MAX_COLUMNS]],
         rows=[(kind, [_outcome(cell, arm) for cell in deep[:MAX_COLUMNS]]) for kind, arm in arms.items()],
-        guess=1 / classes,
-        strip=f"Test accuracy after {steps} steps. The mark is guessing, {100 / classes:.3g}%.",
+        guess=guess,
+        strip=f"Test accuracy after {steps} steps. The mark is guessing, {100 * guess:.3g}%.",
         more=[_beside(cell, verdicts, arms) for cell in deep if cell is not told],
     )
 

@@ -120,11 +120,13 @@ def seeds_words(lines: Sequence[Line]) -> str:
 
 
 def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours) -> Iterator[PagePicture]:
-    classes = next((entry.began.data.num_classes for entry, _ in read if entry.began), 0)
+    images = next((entry.began.data for entry, _ in read if entry.began), None)
+    if images is None:
+        return
     training = lines_of(read, lambda curves: smoothed(curves.loss))
     if training:
         test = lines_of(read, lambda curves: curves.test_loss)
-        picture = loss_panel(training, _unnamed(test), colours, guess_loss=math.log(classes))
+        picture = loss_panel(training, _unnamed(test), colours, guess_loss=images.guess_loss)
         text = f"Loss against step. {_course(training, 'training loss')} {_course(test, 'test loss')}"
         hover = _hover(training, test)
         means = any(smoothed(curves.loss) is not curves.loss for _, curves in read)
@@ -135,7 +137,9 @@ def _training(read: Sequence[tuple[Entry, Curves]], about: str, colours: Colours
     test = lines_of(read, lambda curves: curves.test_error)
     if test:
         training = lines_of(read, lambda curves: curves.train_error)
-        picture = error_panel(training, _unnamed(test), colours, guess_error=100 * (1 - 1 / classes))
+        picture = error_panel(
+            training, _unnamed(test), colours, guess_error=100 * (1 - images.guess_accuracy)
+        )
         courses = f"{_course(training, 'training error')} {_course(test, 'test error')}"
         text = f"Error against step, in percent. {courses}"
         evaluated = max(len(line.x) for line in test)

@@ -1,5 +1,6 @@
 """Starting and resuming: a new folder gets its manifest, an old one is taken up where it was saved."""
 
+import math
 import platform
 import shutil
 import subprocess
@@ -14,11 +15,12 @@ import torch
 from resexp._version import __version__
 from resexp.config import Config, write
 from resexp.config.imports import imported
+from resexp.data.dataset import Dataset
 from resexp.data.splits import Splits
 from resexp.errors import ResourceError, RunFolderError
 from resexp.records.files import ensure, write_atomic, write_json
 from resexp.records.losses import LOSSES
-from resexp.records.manifest import Images, Manifest, PluginRow, RecordedExecution, Versions
+from resexp.records.manifest import Images, Manifest, PluginRow, RecordedExecution, Versions, label_entropy
 from resexp.records.run import Run
 from resexp.training import checkpoint
 from resexp.training.distributed.rank import ONE_RANK, Rank
@@ -143,6 +145,17 @@ def _named(found: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
+EVEN_WITHIN = 0.001
+"""Nats. What guessing by the shares of the classes gains over guessing at random, where it is nothing."""
+
+
+def _class_counts(train: Dataset) -> dict[str, list[int]]:
+    """The images of each class, where guessing by them is better than guessing at random by 0.001 nats."""
+    counts = torch.bincount(train.labels.cpu(), minlength=train.num_classes).tolist()
+    even = math.log(train.num_classes) - label_entropy(counts) < EVEN_WITHIN
+    return {} if even else {"class_counts": counts}
+
+
 def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[str]) -> Manifest:
     plugins = [PluginRow(key=key, path=text, sha256=imported(text).sha256) for key, text in config.plugins()]
     own: dict[str, Any] = {"plugins": plugins} if plugins else {}
@@ -161,6 +174,7 @@ def _manifest(config: Config, splits: Splits, engine: Engine, layers: Sequence[s
             classes=list(splits.train.classes),
             num_test_in_train=splits.num_test_in_train,
             notes=list(splits.notes),
+            **_class_counts(splits.train),
         ),
         execution=RecordedExecution(**engine.execution._asdict()),
         versions=Versions(**versions()),
