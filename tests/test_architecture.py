@@ -122,6 +122,7 @@ NO_DOCUMENTS = {
     "training/optimizers.py": {"group", "saved"},
     "training/resume.py": {"state"},
     "training/step.py": {"group"},
+    "tensorboard/plugin.py": {"request.args"},
     "experiments/verify.py": {
         "goal",
         "mark",

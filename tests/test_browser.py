@@ -46,9 +46,7 @@ def address(browser: Browser, splits: Splits, tmp_path_factory: pytest.TempPathF
             folder / name,
             splits,
         )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "resexp", "board", "--runs-dir", str(folder), "--port", str(port)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
@@ -56,6 +54,13 @@ def address(browser: Browser, splits: Splits, tmp_path_factory: pytest.TempPathF
             yield f"http://127.0.0.1:{port}"
         finally:
             server.terminate()
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
