@@ -70,7 +70,7 @@ def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
         assert server.poll() is None, "TensorBoard ended"
         try:
             with urllib.request.urlopen(url, timeout=5) as answer:
-                if b"residual20" in answer.read():
+                if b"residual" in answer.read():
                     return
         except (urllib.error.URLError, OSError):
             pass

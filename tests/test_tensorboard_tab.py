@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import make_splits, tiny_config
 from test_browser import free_port, wait_for
@@ -31,11 +32,14 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two twins, and beside them a damaged folder and one that is somebody else's."""
+    """Two twins without norm among others, and a damaged folder and one that is somebody else's."""
     folder = tmp_path_factory.mktemp("tab")
     for kind in ("plain", "residual"):
-        config = tiny_config(name=kind, model__kind=kind, model__depth=14, record__every=1)
-        run(config, folder / "it" / f"{kind}20", make_splits())
+        config = tiny_config(
+            name=kind, model__kind=kind, model__depth=14, model__norm="none", record__every=1
+        )
+        run(config, folder / "it" / f"{kind}14", make_splits())
+        run(tiny_config(name=kind, model__kind=kind), folder / "a" / f"{kind}8", make_splits())
     damaged = folder / EVIL
     damaged.mkdir()
     (damaged / "manifest.json").write_text('{"kind": "run", ')
@@ -52,9 +56,11 @@ def recorded(root: Path, name: str) -> dict[int, list[float]]:
 
 def test_runs_are_listed_and_a_damaged_folder_is_a_line(root: Path) -> None:
     found = list_runs(root)
-    assert [(run["name"], run["kind"], run["depth"], run["over"]) for run in found["runs"]] == [
-        ("it/plain20", "plain", 14, True),
-        ("it/residual20", "residual", 14, True),
+    assert [tuple(run.values()) for run in found["runs"]] == [
+        ("a/plain8", "plain", 8, "batch", True),
+        ("a/residual8", "residual", 8, "batch", True),
+        ("it/plain14", "plain", 14, "none", True),
+        ("it/residual14", "residual", 14, "none", True),
     ]
     (fault,) = found["faults"]
     assert EVIL in fault
@@ -62,8 +68,8 @@ def test_runs_are_listed_and_a_damaged_folder_is_a_line(root: Path) -> None:
 
 
 def test_what_is_sent_is_what_was_recorded(root: Path) -> None:
-    sent = gradients_of(root, "it/plain20")
-    expected = recorded(root, "it/plain20")
+    sent = gradients_of(root, "it/plain14")
+    expected = recorded(root, "it/plain14")
     assert dict(zip(sent["steps"], sent["norms"], strict=True)) == expected
     assert len(sent["layers"]) == 14 == len(sent["norms"][0])
     assert sent["recorded"] == len(expected) == 12
@@ -73,7 +79,7 @@ def test_a_long_run_is_thinned_evenly_and_says_of_how_many(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plugin, "MOST_COLUMNS", 4)
-    sent = gradients_of(root, "it/plain20")
+    sent = gradients_of(root, "it/plain14")
     assert sent["steps"] == [0, 4, 7, 11]
     assert sent["recorded"] == 12
 
@@ -83,7 +89,7 @@ def test_what_is_not_finite_is_sent_as_null_and_zero_as_zero(root: Path, value: 
     assert [plugin._finite(each) for each in (value, 0.0, 1e-300)] == [None, 0.0, 1e-300]
 
 
-@pytest.mark.parametrize("name", ["", "..", "../tab", "/etc", "it", "notes", "it/plain20/../plain20", EVIL])
+@pytest.mark.parametrize("name", ["", "..", "../tab", "/etc", "it", "notes", "it/plain14/../plain14", EVIL])
 def test_a_name_leads_to_no_other_place(root: Path, name: str) -> None:
     client = Client(GradientTab(context(root)).get_plugin_apps()["/gradients"])
     answer = client.get("/gradients", query_string={"run": name})
@@ -130,9 +136,9 @@ def test_the_pointer_tells_what_was_recorded_and_the_profiles_follow(
     frame = page.frame_locator("iframe")
     maps = frame.locator("canvas")
     maps.nth(1).wait_for()
-    assert [box.input_value() for box in frame.locator("select").all()] == ["it/plain20", "it/residual20"]
+    assert [box.input_value() for box in frame.locator("select").all()] == ["it/plain14", "it/residual14"]
     assert EVIL in frame.locator(".faults").inner_text()
-    for side, name in enumerate(("it/plain20", "it/residual20")):
+    for side, name in enumerate(("it/plain14", "it/residual14")):
         norms = recorded(root, name)
         for step, layer in ((0, 1), (7, 14), (11, 5)):
             box = maps.nth(side).bounding_box()
@@ -144,9 +150,11 @@ def test_the_pointer_tells_what_was_recorded_and_the_profiles_follow(
             assert told.startswith(f"layer {layer}, ")
             assert told.endswith(f"step {step}: {size}")
             assert frame.locator(".brush span").inner_text() == f"step {step}"
-    heights = frame.locator("polyline.line0").get_attribute("points").split()
-    profile = recorded(root, "it/plain20")[11]
-    order = sorted(range(14), key=lambda index: -float(heights[index].split(",")[1]))
-    assert [profile[index] for index in order] == sorted(profile)
+    points = frame.locator("polyline.line0").get_attribute("points").split()
+    heights = [float(point.split(",")[1]) for point in points]
+    logs = [math.log10(norm) for norm in recorded(root, "it/plain14")[11]]
+    slope, start = np.polyfit(logs, heights, 1)
+    assert heights == pytest.approx([start + slope * log for log in logs], abs=0.1)  # drawn to a tenth
+    assert slope < -10
     assert faults == []
     page.close()

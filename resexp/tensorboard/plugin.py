@@ -59,7 +59,7 @@ class GradientTab(base_plugin.TBPlugin):
 def list_runs(root: Path | None) -> Mapping[str, Any]:
     """Return {"runs": [...], "faults": [...]}: what can be shown, and a line for each folder that cannot be.
 
-    Of a run: its name below the root, its kind, its depth, whether it is over.
+    Of a run: its name below the root, its kind, depth and norm, whether it is over.
     """
     runs, faults = list[Mapping[str, Any]](), list[str]()
     if root is None:
@@ -72,7 +72,8 @@ def list_runs(root: Path | None) -> Mapping[str, Any]:
             if run.manifest.layers and run.config.record.gradient_norm:
                 model = run.config.model
                 over = run.status in ("finished", "diverged")
-                runs.append({"name": name, "kind": model.kind, "depth": model.depth, "over": over})
+                net = {"kind": model.kind, "depth": model.depth, "norm": model.norm}
+                runs.append({"name": name, **net, "over": over})
         except RunFolderError as fault:
             faults.append(one_line(str(fault), limit=300))
         if len(runs) == MOST_RUNS:

@@ -13,8 +13,8 @@ const STYLE = `
     font: 14px/1.45 Roboto, "Helvetica Neue", Arial, sans-serif; }
   main { max-width: 1180px; margin: 0 auto; }
   p { margin: 0 0 14px; color: var(--soft); max-width: 76ch; }
-  .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 18px; }
-  @media (max-width: 640px) { .pair { grid-template-columns: 1fr; } }
+  .pair { display: grid; grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 18px; }
+  @media (max-width: 640px) { .pair { grid-template-columns: minmax(0, 1fr); } }
   label { display: flex; align-items: center; gap: 8px; font-weight: 500; }
   label i { width: 14px; height: 3px; flex: none; }
   select { flex: 1; min-width: 0; padding: 5px 6px; color: inherit; background: var(--paper);
@@ -224,13 +224,14 @@ async function load(side) {
   if (state.chosen[side] === name) state.data[side] = data;
 }
 
-// The first plain run and a residual one of its depth beside it, in the same folder where there is one.
+// A plain run, without norm where there is one, the deepest of them; and beside it the residual one most like it.
 function choose() {
-  const plain = state.runs.find((run) => run.kind === "plain") ?? state.runs[0];
   const folder = (run) => run.name.slice(0, run.name.lastIndexOf("/") + 1);
-  const twins = state.runs.filter((run) => run !== plain && run.kind === "residual");
-  const twin = twins.find((run) => run.depth === plain?.depth && folder(run) === folder(plain))
-    ?? twins.find((run) => run.depth === plain?.depth) ?? twins[0] ?? state.runs.find((run) => run !== plain);
+  const best = (runs, worth) => runs.reduce((a, b) => (a && worth(a) >= worth(b) ? a : b), undefined);
+  const plain = best(state.runs, (run) => 1e6 * (run.kind === "plain") + 1e5 * (run.norm === "none") + run.depth);
+  const others = state.runs.filter((run) => run !== plain);
+  const twin = best(others, (run) => 8 * (run.kind === "residual") + 4 * (run.norm === plain.norm)
+    + 2 * (run.depth === plain.depth) + (folder(run) === folder(plain)));
   return [plain?.name ?? "", twin?.name ?? ""];
 }
 
