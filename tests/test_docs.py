@@ -78,6 +78,12 @@ def cut_short(command: str) -> list[str]:
         words += ["--seeds", "1", "--batch", "2"]
     elif words[0] == "gradients":
         words += ["--data", "crayons", "--set", "model.width=4"]
+        words += [
+            word
+            for option in (["--depth", "8"], ["--seeds", "2"])
+            if option[0] not in words
+            for word in option
+        ]
     return words
 
 

@@ -70,22 +70,31 @@ def main() -> None:
     # the two cores (3 of 3 pairs), and 0 to 13% faster where none had (4 pairs). Read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     never_fail_for_a_letter()
+    code = _exit_code()
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        # Threads that speak to other ranks may still run, whether those are gone or have just ended, too: on
+        # Python's own way out such a thread can abort the process and hide its exit code.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _exit_code() -> int:
+    """Carry the command out, say what went wrong, and return what to end with."""
     try:
         _refuse_empty(sys.argv[1:])
         sys.argv[1:] = [_with_home(word) for word in sys.argv[1:]]
         app()
+    except SystemExit as end:  # typer's own way out, with or without a mistake in the options
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         if os.environ.get("RESEXP_DEBUG"):
             traceback.print_exc()
         code, lines = as_told(error)
         note(*lines)
-        if os.environ.get("WORLD_SIZE", "1") != "1":
-            # Another rank may be gone and threads that speak to it still run: on Python's own way out such a
-            # thread can abort the process and hide its exit code.
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-        sys.exit(code)
+        return code
+    return 0
 
 
 def _with_home(word: str) -> str:
