@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from resexp.analysis.gradient_ratio import gradient_ratio
+from resexp.config.imports import blamed
 from resexp.errors import UsageError
 from resexp.probes.any_net import LayerReading, NetReading, measure_net
 from resexp.records.doctor import DoctorAfter, DoctorDocument, DoctorLayer, DoctorReading, DoctorShortcut
@@ -100,12 +101,8 @@ class _Patient:
 
     def __init__(self, case: Examination, seed: int) -> None:
         self._case, self._seed = case, seed
-        try:
+        with blamed(f"{case.name}()"):
             net = case.make()
-        except UsageError:
-            raise
-        except Exception as error:
-            raise UsageError(f"{case.name}() raises {_told(error)}") from error
         if not isinstance(net, nn.Module):
             raise UsageError(f"{case.name}: returns {type(net).__name__}, not an nn.Module")
         self._net = net.train()
@@ -157,19 +154,8 @@ class _Patient:
         return F.cross_entropy(logits, labels), labels
 
     def _tried(self, do: Callable[[], Done]) -> Done:
-        try:
+        with blamed(f"{self._case.name}: with an input of {list(self.given.inputs.shape)} it"):
             return do()
-        except UsageError:
-            raise
-        except Exception as error:
-            shape = list(self.given.inputs.shape)
-            raise UsageError(
-                f"{self._case.name}: with an input of {shape} it raises {_told(error)}"
-            ) from error
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
 
 
 def _judged(readings: Sequence[NetReading]) -> DoctorReading:
