@@ -2,9 +2,11 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,6 @@ from resexp.tensorboard import plugin
 from resexp.tensorboard.plugin import GradientTab, gradients_of, list_runs
 from resexp.training.loop import run
 
-SERVE = """
-import sys, time
-from tensorboard import default, program
-from resexp.tensorboard.plugin import GradientTab
-board = program.TensorBoard(plugins=[*default.get_static_plugins(), GradientTab])
-board.configure(argv=["", "--logdir", sys.argv[1], "--port", sys.argv[2], "--host", "127.0.0.1"])
-board.launch()
-time.sleep(600)
-"""
 EVIL = "<img src=x onerror=alert(1)>"
 
 
@@ -109,11 +102,47 @@ def test_without_runs_the_tab_is_not_shown(root: Path, tmp_path: Path) -> None:
     assert list_runs(tmp_path) == {"runs": [], "faults": []}
 
 
+@pytest.mark.parametrize("norms", [[0.5] * 13, [0.5] * 13 + [-1e-9], [0.5] * 15])
+def test_a_row_that_is_not_a_norm_a_layer_is_a_line(root: Path, tmp_path: Path, norms: list[float]) -> None:
+    append(twin(root, tmp_path), 12, norms)
+    fault = gradients_of(tmp_path, "run")["fault"]
+    assert "metrics.jsonl: damaged, step 12 does not hold a gradient norm, 0 or above, of each of 14" in fault
+
+
+def twin(root: Path, place: Path) -> Path:
+    """A copy of a run as it is while it trains."""
+    folder = place / "run"
+    shutil.copytree(root / "it" / "residual14", folder)
+    (folder / "result.json").unlink()
+    return folder
+
+
+def append(folder: Path, step: int, norms: list[float]) -> None:
+    row = {"kind": "step", "step": step, "loss": 1.0, "lr": 0.1, "gradient_norm": norms}
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def test_tensorboard_finds_the_tab_where_the_package_is_installed() -> None:
+    (found,) = entry_points(group="tensorboard_plugins", name="resexp")
+    assert found.load() is GradientTab
+
+
 @pytest.fixture(scope="module")
 def address(browser: Any, root: Path) -> Iterator[str]:
     port = free_port()
     with subprocess.Popen(
-        [sys.executable, "-c", SERVE, str(root), str(port)],
+        [
+            sys.executable,
+            "-m",
+            "tensorboard.main",
+            "--logdir",
+            str(root),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as server:
@@ -132,10 +161,8 @@ def test_the_pointer_tells_what_was_recorded_and_the_profiles_follow(
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: faults.append(dialog.message) or dialog.dismiss())
-    page.goto(f"{address}/#resexp")
-    frame = page.frame_locator("iframe")
+    frame = opened(page, address)
     maps = frame.locator("canvas")
-    maps.nth(1).wait_for()
     assert [box.input_value() for box in frame.locator("select").all()] == ["it/plain14", "it/residual14"]
     assert EVIL in frame.locator(".faults").inner_text()
     for side, name in enumerate(("it/plain14", "it/residual14")):
@@ -157,4 +184,58 @@ def test_the_pointer_tells_what_was_recorded_and_the_profiles_follow(
     assert heights == pytest.approx([start + slope * log for log in logs], abs=0.1)  # drawn to a tenth
     assert slope < -10
     assert faults == []
+    page.close()
+
+
+def opened(page: Any, address: str) -> Any:
+    """The tab's own document once both maps are drawn."""
+    page.goto(f"{address}/#resexp")
+    frame = page.frame_locator("iframe")
+    frame.locator(".brush span").get_by_text("step").wait_for()
+    return frame
+
+
+@pytest.mark.browser
+def test_a_run_that_goes_on_is_followed_and_what_is_no_number_has_a_colour_and_a_word(
+    browser: Any, address: str, root: Path
+) -> None:
+    folder = twin(root, root / "it" / "live")
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.clock.install()
+    try:
+        frame = opened(page, address)
+        frame.locator("select").nth(1).select_option("it/live/run")
+        frame.locator("figcaption").nth(1).get_by_text("layer").wait_for()
+        assert frame.locator(".brush span").inner_text() == "step 11"
+        assert "exactly 0" not in frame.locator(".legend").inner_text()
+        append(folder, 12, [0.0, math.nan] + [0.25] * 12)
+        page.clock.fast_forward(6000)
+        frame.locator(".brush span").get_by_text("step 12").wait_for()
+        legend = frame.locator(".legend").inner_text()
+        assert "exactly 0: underflow, or a dead layer" in legend
+        assert "not finite" in legend
+        box = frame.locator("canvas").nth(1).bounding_box()
+        for layer, words in ((1, "exactly 0"), (2, "not finite"), (3, "2.50 × 10⁻¹")):
+            page.mouse.move(
+                box["x"] + box["width"] * 12.5 / 13, box["y"] + box["height"] * (1 - (layer - 0.5) / 14)
+            )
+            assert frame.locator("#told").inner_text().endswith(f"step 12: {words}")
+        colour = "(map, y) => [...map.getContext('2d').getImageData(12, y, 1, 1).data].slice(0, 3)"
+        pixels = [frame.locator("canvas").nth(1).evaluate(colour, y) for y in (13, 12)]
+        assert pixels == [[0xE8, 0xB9, 0xA9], [0xC0, 0x3A, 0x2B]]
+    finally:
+        page.close()
+        shutil.rmtree(folder.parent)
+
+
+@pytest.mark.browser
+def test_it_is_dark_where_tensorboard_is_and_fits_a_narrow_window(browser: Any, address: str) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    frame = opened(page, address)
+    body = frame.locator("body")
+    assert body.evaluate("body => getComputedStyle(body).backgroundColor") == "rgb(255, 255, 255)"
+    assert body.evaluate("body => body.scrollWidth <= window.innerWidth")
+    page.evaluate("document.body.classList.add('dark-mode')")
+    frame.locator(":root.dark").wait_for()
+    assert body.evaluate("body => getComputedStyle(body).backgroundColor") == "rgb(48, 48, 48)"
     page.close()

@@ -1,8 +1,8 @@
 """TensorBoard's tab of resexp: gradient norms by layer and step, two runs side by side, as recorded."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tensorboard.backend import http_util
@@ -43,7 +43,7 @@ class GradientTab(base_plugin.TBPlugin):
 
     @wrappers.Request.application  # pyright: ignore[reportArgumentType]
     def _module(self, request: wrappers.Request) -> wrappers.Response:
-        source = Path(__file__).with_name(MODULE).read_text()
+        source = Path(__file__).with_name(MODULE).read_text("utf-8")
         return http_util.Respond(request, source, "text/javascript")
 
     @wrappers.Request.application  # pyright: ignore[reportArgumentType]
@@ -92,8 +92,8 @@ def gradients_of(root: Path | None, name: str) -> Mapping[str, Any]:
     if found is None:
         return {"fault": "no run of that name lies there"}
     try:
-        rows = [row for row in found.rows("step") if row.gradient_norm]
         layers = list(found.manifest.layers)
+        rows = _rows(found, len(layers))
     except RunFolderError as fault:
         return {"fault": one_line(str(fault), limit=300)}
     shown = thinned(rows, MOST_COLUMNS)
@@ -105,6 +105,19 @@ def gradients_of(root: Path | None, name: str) -> Mapping[str, Any]:
     }
 
 
+def _rows(run: Run, num_layers: int) -> list[StepRow]:
+    """The steps with gradient norms, in order. Raises RunFolderError for one that is not a norm a layer."""
+    rows = [row for row in run.rows("step") if row.gradient_norm]
+    for row in rows:
+        norms = row.gradient_norm
+        if len(norms) != num_layers or any(norm < 0 for norm in norms):
+            raise RunFolderError(
+                f"{run.folder / 'metrics.jsonl'}: damaged, step {row.step} does not hold "
+                f"a gradient norm, 0 or above, of each of {num_layers} layers"
+            )
+    return sorted(rows, key=lambda row: row.step)
+
+
 def thinned(rows: Sequence[StepRow], most: int) -> list[StepRow]:
     """Return at most so many rows, evenly spread, the first and the last among them."""
     if len(rows) <= most:
@@ -113,12 +126,12 @@ def thinned(rows: Sequence[StepRow], most: int) -> list[StepRow]:
 
 
 def _named(root: Path | None, name: str) -> Run | None:
-    """The run of that name, of those that lie below the root: a name leads nowhere else."""
-    if root is None:
+    """The run of that name below the root, as `list_runs` writes it: a name leads nowhere else."""
+    plain = PurePosixPath(name)
+    if root is None or plain.as_posix() != name or plain.is_absolute() or ".." in plain.parts:
         return None
-    folders: Iterable[Path] = (path.parent for path in root.glob("**/manifest.json"))
-    folder = next((folder for folder in folders if folder.relative_to(root).as_posix() == name), None)
-    return None if folder is None else Run(folder)
+    run = Run(root / name)
+    return run if (run.folder / "manifest.json").is_file() else None
 
 
 def _finite(norm: float) -> float | None:

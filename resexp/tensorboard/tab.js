@@ -138,7 +138,7 @@ function drawMap(side) {
 }
 
 function drawProfiles() {
-  const [width, height, left, bottom] = [Math.max(300, at.profiles.clientWidth), 300, 52, 34];
+  const [width, height, left, bottom] = [Math.max(300, at.profiles.clientWidth), 300, 68, 34];
   const [low, high] = decades();
   const most = Math.max(2, ...state.data.map((data) => data?.layers?.length ?? 0));
   const x = (layer) => left + ((layer - 1) / (most - 1)) * (width - left - 12);
@@ -153,6 +153,8 @@ function drawProfiles() {
     plot.append(drawn("text", { x: x(layer), y: height - 16, "text-anchor": "middle" }, String(layer)));
   }
   plot.append(drawn("text", { x: (left + width - 12) / 2, y: height - 3, "text-anchor": "middle" }, "layer"));
+  const middle = (y(low) + y(high)) / 2;
+  plot.append(drawn("text", { x: 12, y: middle, transform: `rotate(-90 12 ${middle})`, "text-anchor": "middle" }, "norm of the weight gradient"));
   state.data.forEach((data, side) => {
     if (!data?.steps?.length) return;
     const norms = data.norms[column(data, state.step)];
