@@ -162,6 +162,20 @@ def test_an_arm_by_a_key_is_the_run_that_setting_the_key_makes() -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "values", "arms"),
+    [
+        ("model.survival", ["1.0", "0.5"], ["survival=1.0", "survival=0.5"]),
+        ("data.augment", ["true", "false"], ["augment=true", "augment=false"]),
+        ("model.norm", ["none", "batch"], ["none", "batch"]),
+    ],
+)
+def test_an_arm_that_is_no_word_is_called_by_its_key(key: str, values: list[str], arms: list[str]) -> None:
+    jobs = plan([], by={key: values}, sets=["model.kind=residual"]).jobs
+    assert list(dict.fromkeys(job.arm for job in jobs)) == arms
+    assert all(job.folder.name.startswith(job.arm.replace("=", "-")) for job in jobs)
+
+
+@pytest.mark.parametrize(
     ("arms", "changes", "said"),
     [
         ([], {}, "name the arms"),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from resexp.config import Config, DataSection, RunSection
 from resexp.config.load import load
+from resexp.config.tree import find, from_plain, put
 from resexp.errors import UsageError
 from resexp.records.files import child
 from resexp.records.manifest import BestOfRow
@@ -100,9 +101,9 @@ def make_plan(
     """Return the plan of `resexp compare ARMS`.
 
     An arm is `plain`, `residual`, a config (file or shipped name) or a finished run's folder; or, in place of
-    all of these, one of the values of the key in `by`, by its name. `vary` maps keys such as model.norm to
-    their values, as text; `first_seed` is added to the config's own. `full`: what no config says is taken
-    from the full look instead of the quick one.
+    all of these, one of the values of the key in `by`, by its word or as `lr=0.1`. `vary` maps keys such as
+    model.norm to their values, as text; `first_seed` is added to the config's own. `full`: what no config
+    says is taken from the full look instead of the quick one.
     Raises UsageError for what does not fit together.
     """
     specified = _arms_by(arms, by, sets, vary)
@@ -166,7 +167,13 @@ def _arms_by(
                 if times == 1
                 else f"compare --arms {key}: {value} is named {times} times"
             )
-    return [Arm(value, None, (f"{key}={value}",)) for value in values]
+    return [Arm(_said(key, value), None, (f"{key}={value}",)) for value in values]
+
+
+def _said(key: str, value: str) -> str:
+    """What an arm of one value is called: a word says enough, a number or a switch needs its key."""
+    node = find(put(from_plain({}), f"{key}={value}").tree, key.split("."))
+    return value if node is None or isinstance(node.value, str) else f"{key.rpartition('.')[2]}={value}"
 
 
 def _is_recorded(arm: str) -> bool:

@@ -67,7 +67,9 @@ def not_finite(value: float) -> str:
 
 
 def first_upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    """Return the text as the beginning of a sentence; a setting such as `lr=0.1` stays as it is written."""
+    first = text.split(" ", 1)[0]
+    return text if "=" in first else text[:1].upper() + text[1:]
 
 
 def enumerated(values: Iterable[Any], nothing: str = "not recorded") -> str:
