@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_command_killed_and_resumed_ends_with_the_same_bits_and_verifies(work:
     # Without the lock's pid there is no telling when it trains: wait for its first checkpoint.
     process = start(["train", "--config", "c.yaml", "--name", "killed"], work)
     while process.poll() is None and not list((work / "runs/killed").glob("checkpoints/*.pt")):
-        pass
+        time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     ended = resexp("train", "--config", "c.yaml", "--name", "killed", "--resume", "auto", folder=work)
@@ -95,7 +96,7 @@ def test_a_command_killed_and_resumed_ends_with_the_same_bits_and_verifies(work:
 def test_an_interrupted_command_says_how_to_go_on(work: Path) -> None:
     process = start(["train", "--config", "c.yaml", "--name", "stopped", "--set", "optim.steps=100000"], work)
     while process.poll() is None and not list((work / "runs/stopped").glob("checkpoints/*.pt")):
-        pass
+        time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate()
     assert process.returncode == 143, stderr

@@ -2,6 +2,7 @@
 
 import random
 import re
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ from resexp.report.figures.svg import to_svg
 from resexp.report.foreign_svg import checked, read_drawing
 
 
+@cache
 def ours() -> str:
     """A drawing with lines, bands, markers, an image and a legend, rich in what matplotlib writes."""
     figure, axes = panel()

@@ -24,7 +24,7 @@ from resexp.experiments.verify import tensor_digests
 from resexp.records.run import Run, read_lines
 from resexp.training.compilation import keep_compilations
 from resexp.training.cuda_graph import WINDOW, CaptureError
-from resexp.training.engine import Engine, prepared_engine, rehearsed
+from resexp.training.engine import Engine, prepare, prepared_engine, rehearsed
 from resexp.training.execution import Execution, resolve
 from resexp.training.loop import run
 from resexp.training.metrics import MetricsLogger
@@ -82,6 +82,20 @@ def test_making_an_engine_leaves_the_process_as_it_is_until_that_is_asked(
     prepared_engine(config(), make_splits().train, execution("eager")._replace(threads=threads + 1))
     assert (torch.get_num_threads(), torch.backends.cudnn.deterministic) == (threads + 1, True)
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "tf32"])
+def test_tf32_multiplies_only_where_it_is_asked_for_by_name(precision: str) -> None:
+    products: Any = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [one.allow_tf32 for one in products]
+    try:
+        for one in products:
+            one.allow_tf32 = precision != "tf32"
+        prepare(execution("eager")._replace(precision=precision, threads=torch.get_num_threads()))
+        assert [one.allow_tf32 for one in products] == [precision == "tf32"] * 2
+    finally:
+        for one, value in zip(products, before, strict=True):
+            one.allow_tf32 = value
 
 
 @pytest.mark.parametrize("mode", MODES[1:])

@@ -122,7 +122,7 @@ def once_saved(plan: Plan, do: Callable[[int], None]) -> Iterator[list[int]]:
                     pids.append(int((run / "lock").read_text()))
                     do(pids[0])
                     break
-            time.sleep(0.002)
+            time.sleep(0.005)
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -20,7 +20,10 @@ from harness.asked import Asked
 
 IMPORTED = (
     "torch",
+    "torch._dynamo",
     "torch.nn.functional",
+    "torchvision",
+    "scipy.stats",
     "resexp.cli",
     "resexp.experiments.best_of",
     "resexp.experiments.doctor",

@@ -22,7 +22,7 @@ from resexp.errors import ResourceError
 from resexp.records.run import Run
 from resexp.training import engine
 from resexp.training.engine import Engine, prepared_engine
-from resexp.training.execution import Execution, resolve
+from resexp.training.execution import Execution, kernels_name, resolve
 from resexp.training.loop import run
 from resexp.training.step import Readings, train_step
 from tests.conftest import make_splits
@@ -39,20 +39,19 @@ def config_of(depth: int, **optim: Any) -> Config:
 
 
 def small() -> tuple[Config, Splits]:
-    """A run of three spans between which nothing is due."""
-    return config_of(8, steps=SPANS * 50, batch_size=16), make_splits()
+    """A run of three spans between which nothing is due, by kernels that the steps' scenarios compiled."""
+    return config_of(8, steps=SPANS * 50), make_splits(num_train=256)
 
 
-def execution(mode: str, precision: str = "bfloat16") -> Execution:
-    return Execution("cuda", precision, mode, 1, "asked for")
+def execution(mode: str, precision: str = "bfloat16", kernels: str = "torch") -> Execution:
+    name = kernels if kernels == "torch" else kernels_name(kernels)
+    return Execution("cuda", precision, mode, 1, "asked for", kernels=name)
 
 
-def step(depth: str, mode: str, precision: str) -> dict[str, Any]:
+def step(depth: str, kernels: str, precision: str) -> dict[str, Any]:
     """Nodes of the recorded step, what is launched beside it and how often the host waits in 100 steps."""
-    made = prepared_engine(
-        config_of(int(depth)), make_splits(num_train=256).train, execution(mode, precision)
-    )
-    return _hundred(made)
+    how = execution("graphed", precision, kernels)
+    return _hundred(prepared_engine(config_of(int(depth)), make_splits(num_train=256).train, how))
 
 
 def recipe(optimizer: str) -> dict[str, Any]:
@@ -144,12 +143,16 @@ def planted_out_of_memory() -> dict[str, Any]:
     return {"lines": lines, "after": after}
 
 
-def benchmark(name: str, out: str, *arguments: str) -> None:
-    """A benchmark to its end, its figures, which mean nothing, into `out`."""
+def benchmark(name: str, out: str, *arguments: str) -> int:
+    """A benchmark to its end, its figures, which mean nothing, into `out`; its exit code."""
     benchmarks.results.PLACE = Path(out)
     benchmarks.agreement.agreement = lambda depth: {}  # compares values, and here all are zero
     sys.argv = [name, *arguments]
-    runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    try:
+        runpy.run_module(f"benchmarks.{name}", run_name="__main__")
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
 
 
 SCENARIOS: dict[str, Callable[..., Any]] = {

@@ -15,15 +15,20 @@ def to_png(figure: Figure, dpi: int = 150) -> bytes:
     buffer = BytesIO()
     figure.patch.set_visible(True)
     with as_written(figure):
-        figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+        _on_white(figure, dpi).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def to_pixels(figure: Figure, dpi: int = 110) -> NDArray[np.uint8]:
     """Return the figure as uint8 [height, width, 3], on white."""
-    figure.set_dpi(dpi)
-    figure.set_facecolor("white")
-    canvas = FigureCanvasAgg(figure)
+    canvas = _on_white(figure, dpi)
     with as_written(figure):
         canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _on_white(figure: Figure, dpi: int) -> FigureCanvasAgg:
+    """Where it is drawn once; `savefig` draws a figure with a layout twice."""
+    figure.set_dpi(dpi)
+    figure.set_facecolor("white")
+    return FigureCanvasAgg(figure)
