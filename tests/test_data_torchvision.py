@@ -29,7 +29,8 @@ from torch.nn import functional as F
 from resexp.cli.completion import data_names, published_names
 from resexp.config import DataSection
 from resexp.data import image_folder, mnist, sets, splits
-from resexp.data.published import fetch_published, load, verify_published
+from resexp.data.dataset import Raw
+from resexp.data.published import PublishedSet, fetch_published, load, verify_published
 from resexp.errors import DataError
 from resexp.records.run import Run
 from resexp.training import engine
@@ -354,6 +355,23 @@ def test_three_processes_download_once_and_none_fails(word: str, tmp_path: Path)
             children.append(child)
         assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0] * 3
         assert sorted(shop.asked) == sorted(small.given_out)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_what_another_process_completes_in_between_is_read(
+    word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = miniature(word)
+    read, came_too_early = type(small.published).read, iter([True])
+
+    def reading(published: PublishedSet, root: Path) -> Raw:
+        if next(came_too_early, False):
+            lay_out(small, tmp_path)
+            raise RuntimeError("Dataset not found or corrupted.")
+        return read(published, root)
+
+    monkeypatch.setattr(type(small.published), "read", reading)
+    assert len(load(small.published, tmp_path).train_images) == NUMS["train"]
 
 
 def resexp(commands: WarmMiniatures, *arguments: str, folder: Path) -> tuple[int, str, str]:

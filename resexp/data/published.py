@@ -87,10 +87,9 @@ def load(published: PublishedSet, root: Path, *, patience: Patience = PATIENT) -
         faults = published.faults(root)
         if any(not fault.missing for fault in faults):
             raise _wrong(published, root, faults) from None
-        if not faults:
-            raise
-    fetch_published(published, root, patience=patience)
-    return published.read(root)
+        if faults:
+            fetch_published(published, root, patience=patience)
+    return published.read(root)  # without a fault by now: another process was fetching it
 
 
 def verify_published(published: PublishedSet, root: Path) -> str:
