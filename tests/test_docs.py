@@ -74,6 +74,7 @@ def cut_short(command: str) -> list[str]:
         words += ["--set", f"model.depth={11 if 'model.convs_per_block=3' in words else 8}", *TINY]
     elif words[0] == "compare":
         words += TINY + ([] if "--depth" in words else ["--depth", "8"])
+        words += [] if "model.norm" in " ".join(words) else ["--set", "model.norm=batch"]
     elif words[0] == "doctor":
         words += ["--seeds", "1", "--batch", "2"]
     elif words[0] == "gradients":

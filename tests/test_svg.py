@@ -2,6 +2,8 @@
 
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,8 @@ def shown(page: str) -> list[str]:
     return [" ".join(text.split()) for text in texts.found]
 
 
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+@contextmanager
+def texts_drawn() -> Iterator[list[str]]:
     """The texts of every figure that matplotlib draws meanwhile, by an XML parser."""
     found, draw = list[str](), FigureCanvasSVG.print_svg
 
@@ -58,15 +60,28 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         root = ElementTree.fromstring(file.getvalue())
         found.extend(" ".join("".join(text.itertext()).split()) for text in root.iter(TEXT))
 
-    monkeypatch.setattr(FigureCanvasSVG, "print_svg", print_svg)
-    return found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FigureCanvasSVG, "print_svg", print_svg)
+        yield found
 
 
-def test_every_text_of_every_figure_of_a_report_is_as_it_was_drawn(
-    comparison: Path, tmp_path: Path, drawn: list[str]
-) -> None:
-    folder = shutil.copytree(comparison, tmp_path / "comparison")
-    write_report(folder)
+@pytest.fixture
+def drawn() -> Iterator[list[str]]:
+    with texts_drawn() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def reported(comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A comparison with its page, and the texts of its figures."""
+    folder = shutil.copytree(comparison, tmp_path_factory.mktemp("svg") / "comparison")
+    with texts_drawn() as found:
+        write_report(folder)
+    return folder, found
+
+
+def test_every_text_of_every_figure_of_a_report_is_as_it_was_drawn(reported: tuple[Path, list[str]]) -> None:
+    folder, drawn = reported
     assert len(drawn) > 50
     _, below = (folder / "report.html").read_text().split("</header>")  # the first screen is a template's
     assert sorted(shown(below)) == sorted(drawn)
@@ -106,10 +121,9 @@ def test_what_an_attribute_refers_to_is_there_and_two_figures_share_no_id() -> N
     assert not ids[0] & ids[1]
 
 
-def test_the_files_of_a_report_are_its_pictures(comparison: Path, tmp_path: Path, drawn: list[str]) -> None:
+def test_the_files_of_a_report_are_its_pictures(reported: tuple[Path, list[str]]) -> None:
     """Beside the page, as SVG and PNG: the same words, nothing hidden, nothing that a page would know."""
-    folder = shutil.copytree(comparison, tmp_path / "comparison")
-    write_report(folder)
+    folder, drawn = reported
     page = (folder / "report.html").read_text().split("</header>")[1]
     vectors, pixels = (sorted((folder / "figures").glob(f"*.{kind}")) for kind in ("svg", "png"))
     assert len(vectors) == page.count("<figure>") == len(pixels) > 10
