@@ -22,7 +22,7 @@ from resexp.data.batches import render, sample, unaugmented
 from resexp.data.splits import Splits, load
 from resexp.probes.gradient_profile import gradient_profile
 from resexp.records.schema import ProfileRow
-from resexp.tensorboard.dashboard import size_picture
+from resexp.tensorboard.pictures import size_picture
 from resexp.training.engine import prepared_engine
 from resexp.training.execution import resolve
 from resexp.training.spans import probed_steps

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import tiny_config
+from harness.commands import write_config, write_images
 from harness.interrupting import train
 
 import resexp
@@ -37,6 +38,19 @@ def test_what_trains_nothing_never_imports_torch(words: list[str], tmp_path: Pat
         [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path
     )
     assert result.stdout.splitlines()[-1] == "False", result.stderr
+
+
+def test_training_imports_no_compiler_and_draws_nothing_unasked(tmp_path: Path) -> None:
+    write_config(
+        tmp_path / "c.yaml", tiny_config(data__name="folder", data__root=str(write_images(tmp_path / "i")))
+    )
+    script = "import sys; from resexp.cli import app; app(sys.argv[1:], standalone_mode=False)"
+    script += "; print({'torch._dynamo', 'sympy', 'matplotlib', 'scipy.stats'} & set(sys.modules))"
+    words = ["train", "--config", "c.yaml", "--name", "n"]
+    result = subprocess.run(
+        [sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert result.stdout.splitlines()[-1] == "set()", result.stderr
 
 
 def test_version_is_the_packages(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from resexp.records.run import Run
 from resexp.report.figures.gradient_curves import GONE
 from resexp.report.figures.style import panel
 from resexp.report.figures.svg import to_svg
-from resexp.tensorboard import writer
-from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT, _title
+from resexp.tensorboard import pictures
+from resexp.tensorboard.dashboard import HOW_TO_READ, LAYOUT
+from resexp.tensorboard.pictures import _title
 from resexp.tensorboard.writer import TensorBoardWriter
 from resexp.training.loop import run
 from tests.conftest import tiny_config
@@ -249,7 +250,7 @@ def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
     def fails(*_: object) -> None:
         raise ValueError("no such\nglyph")
 
-    monkeypatch.setattr(writer, "size_picture", fails)
+    monkeypatch.setattr(pictures, "size_picture", fails)
     said = list[str]()
     run(CONFIG, tmp_path / "drawn", splits, say=said.append)
     assert Run(tmp_path / "drawn").status == "finished"
@@ -260,10 +261,10 @@ def test_a_picture_that_cannot_be_drawn_costs_that_picture_and_no_run(
 
 def test_without_pictures_the_numbers_are_all_there(tmp_path: Path, splits: Splits) -> None:
     names = {}
-    for pictures in (True, False):
-        folder = tmp_path / str(pictures) / "run"
-        run(tiny_config(record__pictures=pictures), folder, splits)
+    for drawn in (True, False):
+        folder = tmp_path / str(drawn) / "run"
+        run(tiny_config(record__pictures=drawn), folder, splits)
         tags = read(folder).Tags()
-        names[pictures] = (tags["scalars"], tags["tensors"])
+        names[drawn] = (tags["scalars"], tags["tensors"])
         assert (tags["images"] != []) == pictures
     assert names[True] == names[False]

@@ -1,4 +1,4 @@
-"""TensorBoard's dashboard besides the curves: a layout, words on how to read it, settings, pictures.
+"""TensorBoard's dashboard besides the curves: a layout, words on how to read it, settings.
 
 All of it goes into the run's own event file: a run is one line in every list. Groups of tags are listed in
 the order of their names, capitals first, so Accuracy and Loss stand above the many charts of single layers.
@@ -8,9 +8,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
-from torch.utils.tensorboard.summary import custom_scalars, hparams, image, text
+from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
 from resexp.analysis.gradient_ratio import slope
 from resexp.config import Config
@@ -18,9 +17,6 @@ from resexp.config.imports import without_folder
 from resexp.config.yaml_nodes import without_commands
 from resexp.records.schema import ProfileRow
 from resexp.records.summary import first_over_last
-from resexp.report.figures.gradient_grid import heat_figure, step_figure
-from resexp.report.figures.png import to_pixels
-from resexp.report.sentences import NORM_NAMES
 
 LAYOUT = {
     "Loss": {
@@ -98,23 +94,3 @@ def norms_by_stage(layers: Sequence[str], norms: Sequence[float]) -> dict[str, f
         for stage, own in stages.items()
         if all(norm > 0 for norm in own)
     }
-
-
-def size_picture(row: ProfileRow, config: Config, data: str) -> Summary:
-    """Return the picture of one row of profile.jsonl."""
-    title = f"{_title(config)}, step {row.step:,}\n{data}"
-    return _picture("profile/size", step_figure(row, kind=config.model.kind, title=title))
-
-
-def heat_picture(rows: Sequence[ProfileRow], config: Config, data: str) -> Summary:
-    """Return the picture of all rows of profile.jsonl."""
-    return _picture("profile/heat_map", heat_figure(rows, title=f"{_title(config)}\n{data}"))
-
-
-def _title(config: Config) -> str:
-    """TensorBoard itself says which run it is."""
-    return f"{config.model.kind}, depth {config.model.depth}, {NORM_NAMES[config.model.norm]}"
-
-
-def _picture(tag: str, figure: Figure) -> Summary:
-    return image(tag, to_pixels(figure), dataformats="HWC")

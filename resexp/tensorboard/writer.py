@@ -20,19 +20,9 @@ from resexp.records.files import disk_errors
 from resexp.records.jsonl import EMPTY, AppendOnlyFile
 from resexp.records.run import read_profile
 from resexp.records.schema import EvaluationRow, FaultRow, ProbeRow, ProfileRow, StepRow
-from resexp.report.figures.style import attempt_drawing
-from resexp.tensorboard.dashboard import (
-    closing,
-    heat_picture,
-    norms_by_stage,
-    opening,
-    profile_scalars,
-    size_picture,
-)
+from resexp.tensorboard.dashboard import closing, norms_by_stage, opening, profile_scalars
 
 VERSION = "brain.Event:2"
-FIRST_MAP = 10
-"""Steps before the first heat map."""
 
 
 class TensorBoardWriter:
@@ -95,18 +85,13 @@ class TensorBoardWriter:
             self._events.summaries(row.step, *_drawn(numbers))
             return
         self._profile.append(row)
-        makers: dict[str, Callable[[], Summary]] = {}
+        drawn = []
         if self._config.record.pictures:
-            makers["profile/size"] = lambda: size_picture(row, self._config, self._data)
-            # The first columns make no map.
-            if row.step >= FIRST_MAP or row.step == self._config.optim.steps:
-                makers["profile/heat_map"] = lambda: heat_picture(self._profile, self._config, self._data)
-        folder = self._events.path.parent
-        pictures = [
-            attempt_drawing(make, f"{folder}: TensorBoard's {tag} of step {row.step}", self._say)
-            for tag, make in makers.items()
-        ]
-        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *filter(None, pictures))
+            from resexp.tensorboard.pictures import profile_pictures  # matplotlib, a third of a second
+
+            folder = self._events.path.parent
+            drawn = profile_pictures(self._profile, self._config, self._data, folder=folder, say=self._say)
+        self._events.summaries(row.step, *_drawn(profile_scalars(row)), *drawn)
 
     def close(self) -> None:
         self._events.close()

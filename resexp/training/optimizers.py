@@ -12,6 +12,7 @@ from resexp.config import OptimSection
 from resexp.config.imports import a_kind, blamed, is_import_path, load_callable
 from resexp.errors import UsageError
 from resexp.training.cuda_graph import CaptureError
+from resexp.training.eager_optimizers import SGD, Adam, AdamW
 from resexp.training.execution import Execution
 
 _tried = set[Callable[..., Any]]()
@@ -46,7 +47,7 @@ def make_optimizer(optim: OptimSection, net: nn.Module, execution: Execution) ->
 
 
 def _sgd(net: nn.Module, *, momentum: float, **options: Any) -> Optimizer:
-    optimizer = torch.optim.SGD(net.parameters(), momentum=momentum, **options)
+    optimizer = SGD(net.parameters(), momentum=momentum, **options)
     if momentum:
         for parameter in net.parameters():
             optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
@@ -155,4 +156,4 @@ class _Trial:
                 self.optimizer.step()
 
 
-ADAMS: dict[str, Callable[..., Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+ADAMS: dict[str, Callable[..., Optimizer]] = {"adam": Adam, "adamw": AdamW}
