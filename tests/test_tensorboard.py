@@ -266,5 +266,5 @@ def test_without_pictures_the_numbers_are_all_there(tmp_path: Path, splits: Spli
         run(tiny_config(record__pictures=drawn), folder, splits)
         tags = read(folder).Tags()
         names[drawn] = (tags["scalars"], tags["tensors"])
-        assert (tags["images"] != []) == pictures
+        assert (tags["images"] != []) == drawn
     assert names[True] == names[False]
