@@ -10,7 +10,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 demo: .venv/.installed
 	$(BIN)/resexp compare plain residual
 
-# A file stays with one of the two processes: its fixtures are made once.
+# A file stays with one of the two processes: its fixtures are made once. A thread each: two cores are full.
+test: export OMP_NUM_THREADS ?= 1
 test: check
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
