@@ -61,6 +61,7 @@ class Ranks(Asked):
 def serve() -> None:
     """Answer until stdin ends."""
     import torch
+    import torch._dynamo  # which DDP asks for
     from conftest import make_splits, tiny_config
 
     import resexp.report.tables
