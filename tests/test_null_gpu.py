@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ import pytest
 from conftest import tiny_config
 from harness.commands import write_config, write_images
 from null_gpu.build import ROOT, CannotBuildError, build
+from packaging.version import Version
 
 from resexp.records.run import Run, read_json, read_lines
 
@@ -26,6 +28,8 @@ NODES = {
     ("56", "torch", "float32"): 492,
 }
 """Kernels and copies of a recorded step, at most: lower one when the step gets shorter."""
+MORE_BEFORE_2_14 = 3
+"""torch 2.11 cuts many tensors at once into 1 (ResNet-20) to 3 kernels more."""
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCENARIOS = [
     "six_runs",
@@ -75,7 +79,8 @@ def answers(null_gpu: Environment) -> dict[str, Any]:
 
 @pytest.mark.parametrize("how", NODES, ids=" ".join)
 def test_a_step_is_no_longer_than_it_was(answers: dict[str, Any], how: tuple[str, str, str]) -> None:
-    assert answers[" ".join(("step", *how))]["nodes"] <= NODES[how]
+    more = 0 if Version(version("torch")) >= Version("2.14") else MORE_BEFORE_2_14
+    assert answers[" ".join(("step", *how))]["nodes"] <= NODES[how] + more
 
 
 @pytest.mark.parametrize("how", NODES, ids=" ".join)
