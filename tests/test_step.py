@@ -30,6 +30,7 @@ from resexp.training.loop import run
 from resexp.training.metrics import MetricsLogger
 from resexp.training.step import Readings, train_step
 
+pytestmark = pytest.mark.filterwarnings("ignore:::torch")  # Inductor's own imports warn in torch 2.11
 STEPS = 200
 AT_FIRST, LOSS_WITHIN, NORM_WITHIN = 10, 1e-5, 1e-3
 """Relative. Rounding in another order grows from step to step, so the limits hold for so many steps;"""
