@@ -203,6 +203,7 @@ def test_benchmarks_for_a_gpu_come_to_their_end(null_gpu: Environment, tmp_path:
     asked = " -- ".join(f"benchmark {name} {tmp_path} {arguments}" for name, arguments in commands)
     done = python(null_gpu, ["-m", "tests.null_gpu.scenarios", *asked.split()])
     assert done.code == 0, done.stderr
+    assert "Traceback" not in done.stderr
     codes = json.loads(done.stdout.splitlines()[-1])
     assert set(codes) <= {0, 1}  # 1: too slow, of which nothing can be said here
     assert len(codes) == len(commands)
